@@ -1,0 +1,1 @@
+"""AI-LAB: a study from the PACS through annotate, train, validate and infer, and back to it."""
