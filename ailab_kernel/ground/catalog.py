@@ -1,0 +1,98 @@
+"""The narrow protocol behind which everything trusted lives: objects, records, aliases, keys, pseudonyms, audit.
+
+In a one-user pilot it runs in the notebook's own process (`sql_catalog`) and enforces no roles; behind the hub the
+same protocol is served by the trusted process. Nothing above `workspace` can tell the difference.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .ids import canonical_json, sha256
+from .store import ObjectStore
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of the ledger, never changed.
+
+    Attributes
+    ----------
+    kind, name, version
+        What it is (``dataset``, ``model``, ``report``), what people call it, and its number under that name.
+    digest
+        SHA-256 of kind, name, body and parents: equal content, equal record.
+    body
+        The record itself, plain JSON values.
+    parents
+        Digests of the records that this one was made from.
+    made_at, made_by
+        UTC time in ISO 8601, and the user's login.
+    """
+
+    kind: str
+    name: str
+    version: int
+    digest: str
+    body: Mapping[str, Any] = field(repr=False)
+    parents: tuple[str, ...] = field(repr=False)
+    made_at: str = ""
+    made_by: str = ""
+    seq: int = 0
+
+    @property
+    def ref(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Move:
+    """One step in an alias's history."""
+
+    alias: str
+    digest: str
+    reason: str
+    moved_at: str
+    moved_by: str
+
+
+def record_digest(kind: str, name: str, body: Mapping[str, Any], parents: Sequence[str]) -> str:
+    """SHA-256 that names a record by its content."""
+    return sha256(canonical_json({"kind": kind, "name": name, "body": body, "parents": sorted(parents)}))
+
+
+class Catalog(ObjectStore, Protocol):
+    """What rooms may ask of the trusted side. Kept small enough to be served over HTTP unchanged."""
+
+    roles_enforced: bool
+
+    def append(self, kind: str, body: Mapping[str, Any], *, name: str = "", parents: Sequence[str] = ()) -> Record:
+        """Write a record and return it; one with the same content is returned as it stands."""
+
+    def query(
+        self, kind: str, *, name: str | None = None, version: int | None = None, digest: str | None = None
+    ) -> list[Record]:
+        """Return the matching records, oldest first."""
+
+    def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
+        """Let ``name@alias`` mean the record ``digest``; the earlier meaning stays in the history."""
+
+    def resolve(self, kind: str, name: str, alias: str) -> Record:
+        """Return the record that ``name@alias`` means now, or raise NotFound."""
+
+    def history(self, kind: str, name: str) -> list[Move]:
+        """Return every move of every alias of ``name``, oldest first."""
+
+    def sign(self, data: bytes) -> str:
+        """Return the lab's Ed25519 signature of ``data``, hex."""
+
+    def verify(self, data: bytes, signature: str) -> bool:
+        """Whether ``signature`` is this lab's own on ``data``."""
+
+    def pseudonym(self, domain: str, value: str) -> str:
+        """Return the lab's stable, keyed stand-in for an identifying value (``domain``: ``patient`` ...)."""
+
+    def audit(self, event: str, **detail: str) -> None:
+        """Add one line to the hash-chained audit trail; details are UIDs and pseudonyms, never names."""

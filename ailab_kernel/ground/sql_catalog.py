@@ -1,0 +1,229 @@
+"""The catalog in this process: SQLAlchemy on SQLite (WAL, synchronous FULL) or PostgreSQL by URL."""
+
+import fcntl
+import getpass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
+
+from .catalog import Move, Record, record_digest
+from .errors import CatalogError, MissingExtra, NotFound, SettingsError
+from .ids import canonical_json, sha256
+from .seal import Keys
+from .store import ObjectStore
+from .tables import ALIASES, AUDIT, RECORDS
+
+_HEAD = "0001"
+_TRIES = 20
+
+
+class SqlCatalog:
+    """The one-user implementation of `Catalog`: it holds the keys beside the data and enforces no roles."""
+
+    roles_enforced = False
+
+    def __init__(self, url: str, *, store: ObjectStore, keys: Keys, lock: Path) -> None:
+        self._engine = _engine(url)
+        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # readers never wait for a writer
+        self._store = store
+        self._keys = keys
+        with _held(lock):
+            _bring_to_head(self._engine, url)
+
+    # objects and keys: handed through
+    def put(self, data: bytes | Path) -> str:
+        """Keep bytes, or a file's bytes, and return their SHA-256."""
+        return self._store.put(data)
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes, checked against their digest."""
+        return self._store.get(digest)
+
+    def path(self, digest: str) -> Path:
+        """Return a local file that holds the bytes."""
+        return self._store.path(digest)
+
+    def check(self, digest: str) -> None:
+        """Raise NotFound or SealBroken unless the stored bytes still match."""
+        self._store.check(digest)
+
+    def sign(self, data: bytes) -> str:
+        """Return the lab's Ed25519 signature of ``data``, hex."""
+        return self._keys.sign(data)
+
+    def verify(self, data: bytes, signature: str) -> bool:
+        """Whether ``signature`` is this lab's own on ``data``."""
+        return self._keys.verify(data, signature)
+
+    def pseudonym(self, domain: str, value: str) -> str:
+        """Return the lab's stable, keyed stand-in for an identifying value."""
+        return self._keys.pseudonym(domain, value)
+
+    # the ledger
+    def append(self, kind: str, body: Mapping[str, Any], *, name: str = "", parents: Sequence[str] = ()) -> Record:
+        """Write a record and return it; one with the same content is returned as it stands."""
+        digest = record_digest(kind, name, body, parents)
+        row = {
+            "kind": kind, "name": name, "digest": digest, "body": canonical_json(body).decode(),
+            "parents": json.dumps(sorted(parents)), "made_at": _now(), "made_by": _who(),
+        }  # fmt: skip
+        self._retried(lambda db: self._append(db, row))
+        return self.query(kind, digest=digest)[0]
+
+    @staticmethod
+    def _append(db: sa.Connection, row: dict[str, Any]) -> None:
+        if db.execute(sa.select(RECORDS.c.seq).where(RECORDS.c.digest == row["digest"])).first():
+            return
+        same_name = (RECORDS.c.kind == row["kind"]) & (RECORDS.c.name == row["name"])
+        newest = db.execute(sa.select(sa.func.max(RECORDS.c.version)).where(same_name)).scalar() or 0
+        db.execute(RECORDS.insert().values(**row, version=newest + 1))
+
+    def query(
+        self, kind: str, *, name: str | None = None, version: int | None = None, digest: str | None = None
+    ) -> list[Record]:
+        """Return the matching records, oldest first."""
+        wished = {"kind": kind, "name": name, "version": version, "digest": digest}
+        match = [RECORDS.c[column] == value for column, value in wished.items() if value is not None]
+        with self._reader.connect() as db:
+            rows = db.execute(sa.select(RECORDS).where(*match).order_by(RECORDS.c.seq)).mappings().all()
+        return [_record(row) for row in rows]
+
+    def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
+        """Let ``name@alias`` mean the record ``digest``."""
+        if not self.query(kind, name=name, digest=digest):
+            msg = f"{kind} {name} has no record {digest[:12]} for @{alias} to mean"
+            raise NotFound(msg)
+        row = {"kind": kind, "name": name, "alias": alias, "digest": digest, "reason": reason}
+        self._retried(lambda db: db.execute(ALIASES.insert().values(**row, moved_at=_now(), moved_by=_who())))
+        self.audit("alias-moved", kind=kind, name=name, alias=alias, digest=digest)
+
+    def resolve(self, kind: str, name: str, alias: str) -> Record:
+        """Return the record that ``name@alias`` means now, or raise NotFound."""
+        moves = [move for move in self.history(kind, name) if move.alias == alias]
+        if not moves:
+            known = sorted({move.alias for move in self.history(kind, name)})
+            msg = f"{kind} {name} has no alias @{alias}; it has {', '.join(known) or 'none'}"
+            raise NotFound(msg)
+        return self.query(kind, name=name, digest=moves[-1].digest)[0]
+
+    def history(self, kind: str, name: str) -> list[Move]:
+        """Return every move of every alias of ``name``, oldest first."""
+        columns = [ALIASES.c[column] for column in ("alias", "digest", "reason", "moved_at", "moved_by")]
+        match = (ALIASES.c.kind == kind) & (ALIASES.c.name == name)
+        with self._reader.connect() as db:
+            return [Move(*row) for row in db.execute(sa.select(*columns).where(match).order_by(ALIASES.c.seq))]
+
+    def audit(self, event: str, **detail: str) -> None:
+        """Add one line to the audit trail: each line's hash covers the line before it."""
+        self._retried(lambda db: _audit(db, event, detail))
+
+    def audit_trail(self) -> list[dict[str, str]]:
+        """Return the audit trail, oldest first."""
+        with self._reader.connect() as db:
+            return [dict(row) for row in db.execute(sa.select(AUDIT).order_by(AUDIT.c.seq)).mappings()]
+
+    def _retried(self, act) -> None:  # noqa: ANN001 - a function of one connection
+        """Run ``act`` in a transaction; two writers that meet on a number try again."""
+        for _ in range(_TRIES):
+            try:
+                with self._engine.begin() as db:
+                    act(db)
+            except IntegrityError:
+                continue
+            except DBAPIError as error:
+                msg = f"the catalog did not take the record: {type(error.orig).__name__}; check disk space and rights"
+                raise CatalogError(msg) from error
+            return
+        msg = f"the catalog is too busy: {_TRIES} tries met other writers; try again"
+        raise CatalogError(msg)
+
+
+def _audit(db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
+    last = db.execute(sa.select(AUDIT.c.seq, AUDIT.c.chain).order_by(AUDIT.c.seq.desc()).limit(1)).first()
+    seq, chain = (last.seq + 1, last.chain) if last else (1, "")
+    row = {"seq": seq, "at": _now(), "by": _who(), "event": event, "detail": canonical_json(detail).decode()}
+    db.execute(AUDIT.insert().values(**row, chain=sha256(canonical_json(row) + chain.encode())))
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    body, parents = json.loads(row["body"]), tuple(json.loads(row["parents"]))
+    return Record(**{**row, "body": body, "parents": parents})
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        engine = sa.create_engine(url)
+    except NoSuchModuleError as error:
+        msg = f"catalog = {url.partition(':')[0]!r} is no database known here; sqlite and postgresql+psycopg are"
+        raise SettingsError(msg) from error
+    except ModuleNotFoundError as error:
+        msg = f"the catalog needs {error.name}; pip install 'ailab-kernel[postgres]'"
+        raise MissingExtra(msg) from error
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _pragmas)
+        sa.event.listen(engine, "begin", _take_write_lock)
+    return engine
+
+
+def _pragmas(connection, _) -> None:  # noqa: ANN001 - SQLAlchemy's event signature
+    """WAL lets readers go on during a write; FULL survives a power loss after every commit."""
+    connection.isolation_level = None  # we say BEGIN ourselves: sqlite3 would defer the lock
+    for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _take_write_lock(connection: sa.Connection) -> None:
+    """A deferred transaction that later writes can fail with SQLITE_BUSY at once; an immediate one waits its turn."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _bring_to_head(engine: sa.Engine, url: str) -> None:
+    try:
+        with engine.begin() as db:
+            if _revision(db) == _HEAD:
+                return
+            from alembic import command
+            from alembic.config import Config
+
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config.attributes["connection"] = db
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        kind = url.partition(":")[0]
+        msg = f"the catalog ({kind}) cannot be opened: {type(error.orig).__name__}; check the address, rights and space"
+        raise CatalogError(msg) from error
+
+
+def _revision(db: sa.Connection) -> str | None:
+    if not sa.inspect(db).has_table("alembic_version"):
+        return None
+    return db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    """One process at a time brings the database to its newest form."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@cache
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
