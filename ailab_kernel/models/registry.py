@@ -81,9 +81,9 @@ class Models:
             raise NotFound(msg)
         return self._bundle(found[0])
 
-    def list(self) -> list[Bundle]:
+    def all(self) -> tuple[Bundle, ...]:
         """Return every model of the lab, oldest first."""
-        return [self._bundle(record) for record in self._catalog.query(KIND)]
+        return tuple(self._bundle(record) for record in self._catalog.query(KIND))
 
     def aliases(self, name: str) -> dict[str, str]:
         """Return what each alias of ``name`` means now: alias to digest."""
