@@ -1,0 +1,132 @@
+"""The one gate from the archive to research: the only place where archive, privacy and volumes meet.
+
+Until the privacy engine stands, a study enters only when it says that its patient's identity was removed, when it is
+a phantom, or when the caller states a reason, which is recorded. What enters is a pack: pixels, geometry, UIDs and an
+allow-list of technical facts; no header comes along.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ailab_kernel.ground.catalog import Record
+from ailab_kernel.ground.errors import NotDeidentified, VolumeError
+from ailab_kernel.volumes.pack import pack, unpack
+from ailab_kernel.volumes.series import volume_from_datasets
+from ailab_kernel.volumes.volume import Volume
+
+from .phantom_dicom import is_phantom
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from ailab_kernel.archives.archive import Archive, Series, Study
+    from ailab_kernel.ground.catalog import Catalog
+    from ailab_kernel.workspace import Workspace
+
+KIND = "image"
+IMAGES = ("CT", "MR", "PT")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A series inside the research side.
+
+    Attributes
+    ----------
+    digest
+        SHA-256 of the pack; the bytes are in the object store.
+    patient
+        The lab's pseudonym.
+    facts
+        Technical attributes by DICOM keyword.
+    reason
+        Why a study without PatientIdentityRemoved YES was let in; empty otherwise.
+    """
+
+    digest: str
+    patient: str
+    study_uid: str
+    series_uid: str
+    facts: Mapping[str, str] = field(repr=False)
+    reason: str = ""
+    record: str = field(default="", repr=False)
+
+
+def read_series(archive: "Archive", series: "Series") -> Volume:
+    """Read one series of the archive as a volume, for use on the clinical side (nothing is kept)."""
+    return volume_from_datasets(archive.retrieve(series))
+
+
+def main_series(study: "Study") -> "Series":
+    """Return the image series with the most instances: what a reader would open.
+
+    Raises
+    ------
+    VolumeError
+        The study holds no image series.
+    """
+    images = [series for series in study.series if series.modality in IMAGES]
+    if not images:
+        msg = f"study {study.uid} holds no {', '.join(IMAGES)} series; give a series, or another study"
+        raise VolumeError(msg)
+    return max(images, key=lambda series: (series.instances or 0, series.uid))
+
+
+def take_in(workspace: "Workspace", series: "Series", *, reason: str = "") -> Image:
+    """Bring one series to the research side, once, and return it.
+
+    Parameters
+    ----------
+    workspace
+        Archive and catalog.
+    series
+        What to bring.
+    reason
+        Why a study that is not marked as de-identified may enter; recorded and audited.
+
+    Raises
+    ------
+    NotDeidentified
+        PatientIdentityRemoved (0012,0062) is not YES, it is no phantom, and no reason was given.
+    """
+    known = workspace.catalog.query(KIND, name=series.uid)
+    if known:
+        return _image(known[-1])
+    datasets = list(workspace.archive.retrieve(series))
+    if not reason:
+        _check_entry(datasets, series.uid)
+    volume = volume_from_datasets(datasets)
+    return _keep(workspace.catalog, volume, patient=str(datasets[0].get("PatientID", "")), reason=reason)
+
+
+def _check_entry(datasets: "list[Dataset]", series_uid: str) -> None:
+    if all(ds.get("PatientIdentityRemoved") == "YES" or is_phantom(ds) for ds in datasets):
+        return
+    msg = (f"series {series_uid} is not marked as de-identified (PatientIdentityRemoved YES); "
+           "de-identify it first, or state a reason, which is recorded")  # fmt: skip
+    raise NotDeidentified(msg)
+
+
+def _keep(catalog: "Catalog", volume: Volume, *, patient: str, reason: str) -> Image:
+    body = {
+        "image": catalog.put(pack(volume)),
+        "patient": catalog.pseudonym("patient", patient or volume.study_uid),
+        "study_uid": volume.study_uid,
+        "series_uid": volume.series_uid,
+        "facts": dict(volume.facts),
+        "reason": reason,
+    }
+    catalog.audit("intake", series=volume.series_uid, patient=body["patient"], reason=reason)
+    return _image(catalog.append(KIND, body, name=volume.series_uid))
+
+
+def _image(record: Record) -> Image:
+    body = dict(record.body)
+    return Image(body.pop("image"), **body, record=record.digest)
+
+
+def image_volume(catalog: "Catalog", digest: str) -> Volume:
+    """Return the volume of a kept image, its bytes checked against ``digest`` and then mapped, not read twice."""
+    catalog.check(digest)
+    return unpack(catalog.path(digest))
