@@ -90,14 +90,20 @@ def take_in(workspace: "Workspace", series: "Series", *, reason: str = "") -> Im
     NotDeidentified
         PatientIdentityRemoved (0012,0062) is not YES, it is no phantom, and no reason was given.
     """
-    known = workspace.catalog.query(KIND, name=series.uid)
+    known = known_image(workspace.catalog, series.uid)
     if known:
-        return _image(known[-1])
+        return known
     datasets = list(workspace.archive.retrieve(series))
     if not reason:
         _check_entry(datasets, series.uid)
     volume = volume_from_datasets(datasets)
     return _keep(workspace.catalog, volume, patient=str(datasets[0].get("PatientID", "")), reason=reason)
+
+
+def known_image(catalog: "Catalog", series_uid: str) -> Image | None:
+    """Return the image of a series that came through the gate before."""
+    found = catalog.query(KIND, name=series_uid)
+    return _image(found[-1]) if found else None
 
 
 def _check_entry(datasets: "list[Dataset]", series_uid: str) -> None:

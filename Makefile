@@ -1,0 +1,48 @@
+# One line a target; README.md says the same. Everything happens in .venv, nothing needs root.
+PYTHON ?= python3.11
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test check bench battery hub docs lock bases clean
+
+demo: .venv/ready          ## the main job, phantoms to reports, at most 4 minutes (FULL=1: the seed's own scale)
+	$(BIN)/ailab demo $(if $(FULL),--full)
+
+test: .venv/ready          ## every test that this machine can run
+	$(PYTEST)
+
+check: .venv/ready         ## ruff, types, import floors, clean notebooks
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/clean_notebooks.py
+
+bench: .venv/ready         ## ours beside the best peer, as ratios
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+battery: .venv/ready       ## the long batteries at full count
+	AILAB_BATTERY=full $(PYTEST) -m battery
+
+hub: .venv/ready           ## JupyterLab on 127.0.0.1 with the lab's kernel and notebooks
+	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+
+docs: .venv/ready          ## write docs/cli.md and docs/settings.md from the program itself
+	$(BIN)/python -m ailab_kernel.cli.reference docs
+
+lock:                      ## resolve the newest versions into requirements.lock (needs a fresh .venv)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -e '.[hub,dimse,postgres,dev]'
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+bases: .venv/ready         ## train the two base models again from their seeds
+	$(BIN)/python -m ailab_kernel.training.base lungs heart-wall
+
+clean:                     ## forget the environment and the demo's lab
+	rm -rf .venv build lab
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "AI-LAB needs Python 3.11"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
