@@ -1,0 +1,1 @@
+"""People draw truth: tasks, proposals, readers."""

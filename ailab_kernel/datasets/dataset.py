@@ -97,7 +97,7 @@ class DatasetVersion:
         cases = tuple(case for case in self.cases if case.split == name)
         if not cases:
             counts = Counter(case.split for case in self.cases)
-            msg = f"dataset {self.ref} has no {name} cases (it has {dict(counts)}); freeze one whose {name} share is above 0"
+            msg = f"dataset {self.ref} has no {name} cases, only {dict(counts)}; freeze one with a {name} share"
             raise DatasetError(msg)
         return cases
 
@@ -105,7 +105,8 @@ class DatasetVersion:
         head = "".join(f"<th>{column}</th>" for column in ("split", "cases", "patients"))
         rows = "".join(_row(name, [case for case in self.cases if case.split == name]) for name in SPLITS)
         labels = ", ".join(html.escape(label.name) for label in self.labels)
-        return f"<p><b>{self.ref}</b> labels: {labels}; digest {self.digest[:12]}</p><table><tr>{head}</tr>{rows}</table>"
+        title = f"<p><b>{self.ref}</b> labels: {labels}; digest {self.digest[:12]}</p>"
+        return f"{title}<table><tr>{head}</tr>{rows}</table>"
 
 
 class Datasets:

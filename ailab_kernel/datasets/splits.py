@@ -1,5 +1,6 @@
 """Who learns and who is tested: splits by patient, never by image."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
@@ -27,12 +28,12 @@ def split_by_patient(patients: Sequence[str], fractions: Sequence[float], *, see
         Patient to split name.
     """
     if len(fractions) != len(SPLITS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        msg = f"split = {tuple(fractions)}: three shares (train, tune, test) that sum to 1 are expected, e.g. 0.7,0.15,0.15"
+        msg = f"split = {tuple(fractions)}: three shares (train, tune, test) that sum to 1 are expected: 0.7,0.15,0.15"
         raise WrongUse(msg)
     drawn = sorted(set(patients), key=lambda patient: sha256(f"{seed}/{patient}".encode()))
     counts = _counts(len(drawn), fractions)
     ends = list(accumulate(counts))
-    return {patient: SPLITS[next(i for i, end in enumerate(ends) if place < end)] for place, patient in enumerate(drawn)}
+    return {patient: SPLITS[bisect_right(ends, place)] for place, patient in enumerate(drawn)}
 
 
 def _counts(total: int, fractions: Sequence[float]) -> list[int]:
@@ -60,5 +61,5 @@ def check_leakage(patient_of: Mapping[str, str], split_of: Mapping[str, str], pi
             sides.setdefault(group, set()).add(split_of[case])
         for group, splits in sorted(sides.items()):
             if len(splits) > 1:
-                msg = f"{what} {group[:16]} stands in {' and '.join(sorted(splits))}: one {what}, one split; split by patient"
+                msg = f"{what} {group[:16]} stands in {' and '.join(sorted(splits))}: none may stand on two sides"
                 raise Leakage(msg)

@@ -6,7 +6,6 @@ same protocol is served by the trusted process. Nothing above `workspace` can te
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from .ids import canonical_json, sha256
@@ -58,7 +57,7 @@ class Move:
     moved_by: str
 
 
-def record_digest(kind: str, name: str, body: Mapping[str, Any], parents: Sequence[str]) -> str:
+def record_digest(kind: str, name: str, body: Mapping[str, Any], *, parents: Sequence[str]) -> str:
     """SHA-256 that names a record by its content."""
     return sha256(canonical_json({"kind": kind, "name": name, "body": body, "parents": sorted(parents)}))
 

@@ -36,6 +36,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def _version(text: str) -> int:
+    if int(text) < 1:
+        msg = f"version {text} does not exist: versions count from 1"
+        raise NameUnclear(msg)
+    return int(text)
+
+
 @dataclass(frozen=True)
 class Ref:
     """A reference to a dataset or model: a name, and a version or an alias (neither: the newest version)."""
@@ -57,8 +64,8 @@ class Ref:
         check_name(name)
         if not at:
             return cls(name)
-        if tail.isdecimal() and int(tail) > 0:
-            return cls(name, version=int(tail))
+        if tail.isdecimal():
+            return cls(name, version=_version(tail))
         return cls(name, alias=check_name(tail))
 
     def __str__(self) -> str:

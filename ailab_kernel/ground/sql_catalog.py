@@ -69,7 +69,7 @@ class SqlCatalog:
     # the ledger
     def append(self, kind: str, body: Mapping[str, Any], *, name: str = "", parents: Sequence[str] = ()) -> Record:
         """Write a record and return it; one with the same content is returned as it stands."""
-        digest = record_digest(kind, name, body, parents)
+        digest = record_digest(kind, name, body, parents=parents)
         row = {
             "kind": kind, "name": name, "digest": digest, "body": canonical_json(body).decode(),
             "parents": json.dumps(sorted(parents)), "made_at": _now(), "made_by": _who(),
@@ -159,7 +159,7 @@ def _record(row: Mapping[str, Any]) -> Record:
 
 def _engine(url: str) -> sa.Engine:
     try:
-        engine = sa.create_engine(url)
+        engine = sa.create_engine(url, poolclass=sa.NullPool)  # nothing stays open: safe across forks and threads
     except NoSuchModuleError as error:
         msg = f"catalog = {url.partition(':')[0]!r} is no database known here; sqlite and postgresql+psycopg are"
         raise SettingsError(msg) from error

@@ -50,7 +50,7 @@ class Bundle:
     @property
     def digest(self) -> str:
         """SHA-256 that names this model by all its content."""
-        return record_digest(KIND, self.name, self.body, self.parents)
+        return record_digest(KIND, self.name, self.body, parents=self.parents)
 
     @property
     def ref(self) -> str:
@@ -91,7 +91,7 @@ class Bundle:
         except SealBroken:
             data = b""
         if sha256(data) != expected:
-            msg = f"model {self.ref}: {path} changed since it was recorded (SHA-256 {expected[:12]}); restore or re-import"
+            msg = f"model {self.ref}: {path} changed since it was recorded as {expected[:12]}; re-import it"
             raise ModelChanged(msg)
         return data
 
@@ -141,7 +141,7 @@ def read_bundle(folder: Path, *, name: str = "") -> Bundle:
     if WEIGHTS not in files:
         msg = f"{folder.name}: no weights; models/model.safetensors or a weights-only models/model.pt is expected"
         raise ModelError(msg)
-    called = check_name(name or metadata.get("name", folder.name).lower().replace(" ", "-").replace("_", "-"))
+    called = check_name(name or _kebab(metadata.get("name", folder.name)))
     body = {
         "recipe": metadata.get("recipe", called),
         "network": check_network(plain_network(config), bundle=called),
@@ -185,6 +185,10 @@ def write_bundle(
     atomic_write(folder / CONFIG, _pretty({"network_def": check_network(network, bundle=name)}))
     atomic_write(folder / README, card(whole).encode())
     return folder
+
+
+def _kebab(text: str) -> str:
+    return "-".join(text.lower().replace("_", " ").split())
 
 
 def _pretty(value: Mapping[str, Any]) -> bytes:

@@ -56,7 +56,7 @@ def _keep(files: dict[str, bytes], name: str, path: Path) -> None:
 
 def _as_safetensors(data: bytes, bundle: str) -> bytes:
     """Convert a torch checkpoint without unpickling objects (``weights_only``)."""
-    import pickle  # noqa: S403 - only its error class: nothing is unpickled here
+    import pickle
 
     import torch
     from safetensors.torch import save
@@ -80,14 +80,14 @@ def plain_network(config: Mapping[str, Any]) -> object:
     """
     plain = {f"@{key}": value for key, value in config.items() if isinstance(value, int | float | list)}
 
-    def filled(value: object) -> object:
+    def _filled(value: object) -> object:
         if isinstance(value, Mapping):
-            return {key: filled(item) for key, item in value.items()}
+            return {key: _filled(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [filled(item) for item in value]
+            return [_filled(item) for item in value]
         return plain.get(value, value) if isinstance(value, str) else value
 
-    return filled(config.get("network_def"))
+    return _filled(config.get("network_def"))
 
 
 def check_network(network: object, *, bundle: str) -> dict[str, Any]:
