@@ -1,0 +1,31 @@
+"""Image archives behind one protocol: a plain folder, or a PACS over DICOMweb.
+
+``open_archive("folder:PATH")`` or ``open_archive("dicomweb+https://host/dicom-web")``; then ``search_studies``,
+``search_series``, ``retrieve``, ``store`` and ``delete`` mean the same everywhere.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .archive import Archive, Refused, Series, SeriesList, Stored, Studies, Study, open_archive, register
+    from .dicomweb import DicomwebArchive
+    from .folder import FolderArchive
+    from .reindex import Reindexed
+
+_ROOMS = {
+    ".archive": ("Archive", "Refused", "Series", "SeriesList", "Stored", "Studies", "Study", "open_archive",
+                 "register"),
+    ".folder": ("FolderArchive",),
+    ".dicomweb": ("DicomwebArchive",),
+    ".reindex": ("Reindexed",),
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+__all__ = ["Archive", "DicomwebArchive", "FolderArchive", "Refused", "Reindexed", "Series", "SeriesList", "Stored",
+           "Studies", "Study", "open_archive", "register"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name], __name__), name)

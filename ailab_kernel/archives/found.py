@@ -1,0 +1,66 @@
+"""What an archive found, given by DICOM keyword, as the values a search answers with."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+from . import matching
+from .archive import Archive, Series, SeriesList, Studies, Study
+
+Attributes = Mapping[str, str | int | tuple[str, ...] | None]
+
+
+def study_of(found: Attributes, archive: Archive) -> Study:
+    """Study from its attributes; ``instances`` is a key of our own."""
+    return Study(_text(found, "StudyInstanceUID"), _text(found, "StudyDescription"), _date(found.get("StudyDate")),
+                 tuple(sorted(found.get("ModalitiesInStudy") or ())), _integer(found.get("instances")), archive)
+
+
+def series_of(found: Attributes, archive: Archive) -> Series:
+    """Series from its attributes; ``instances`` is a key of our own."""
+    return Series(_text(found, "StudyInstanceUID"), _text(found, "SeriesInstanceUID"), _text(found, "Modality"),
+                  _text(found, "SeriesDescription"), _integer(found.get("SeriesNumber")),
+                  _integer(found.get("instances")), _text(found, "BodyPartExamined"), archive)
+
+
+def with_series_words(archive: Archive, match: Mapping[str, object]) -> dict[str, object] | None:
+    """``match`` for the study level, words that only series carry turned into study UIDs; None where no study has them.
+
+    Each word is asked for itself: CT and CHEST may be met by two series of one study.
+    """
+    studies, series = matching.split(match)
+    if not series:
+        return studies
+    asked = {"study": studies["study"]} if "study" in studies else {}
+    uids = sorted({one.study_uid for one in archive.search_series(**asked, **series)})
+    return studies | {"study": uids} if uids else None
+
+
+def sorted_studies(studies: Iterable[Study]) -> Studies:
+    """Newest first, then by UID."""
+    by_uid = sorted(studies, key=lambda one: one.uid)
+    return Studies(sorted(by_uid, key=lambda one: one.date or date.min, reverse=True))
+
+
+def sorted_series(series: Iterable[Series]) -> SeriesList:
+    """By study, number and UID."""
+    def place(one: Series) -> tuple[str, bool, int, str]:
+        return one.study_uid, one.number is None, one.number or 0, one.uid
+    return SeriesList(sorted(series, key=place))
+
+
+def _text(found: Attributes, keyword: str) -> str:
+    return str(found.get(keyword) or "").strip()
+
+
+def _integer(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+def _date(value: object) -> date | None:
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        return None
