@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ailab_kernel.ground.settings import Settings, load_settings
+from ailab_kernel.ground.settings import PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
     from ailab_kernel.archives.archive import Archive
@@ -54,13 +54,25 @@ class Workspace:
 
     @cached_property
     def archive(self) -> "Archive":
-        """The image archive that the setting ``archive`` names; a relative folder lies in home."""
+        """The image archive that the setting ``archive`` names."""
         from ailab_kernel.archives.archive import open_archive
 
+        return open_archive(self.archive_url)
+
+    @property
+    def archive_url(self) -> str:
+        """The archive's URL, a folder with its full path."""
         scheme, _, rest = self.settings.archive.partition(":")
-        if scheme == "folder" and not rest.startswith("/"):
-            return open_archive(f"folder:{self.home / rest}")
-        return open_archive(self.settings.archive)
+        return f"folder:{self.home / rest}" if scheme == "folder" and not rest.startswith("/") else self.settings.archive
+
+    def __reduce__(self) -> tuple[type["Workspace"], tuple[Settings]]:
+        """Travel to a worker as settings; it opens its own archive and catalog there."""
+        return Workspace, (self.settings,)
+
+    def environment(self) -> dict[str, str]:
+        """``AILAB_*`` variables that open this same workspace in another process."""
+        settings = self.settings.model_copy(update={"archive": self.archive_url})
+        return {f"{PREFIX}{key.upper()}": str(value) for key, value in settings.model_dump().items()}
 
     @property
     def jobs_url(self) -> str:

@@ -1,0 +1,80 @@
+"""``ailab models``: bundles in, out, by name, and what an alias means."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .asked import open_lab
+from .show import AsJson, line, show
+
+if TYPE_CHECKING:
+    from ailab_kernel.models import Bundle
+
+app = typer.Typer(help="Keep, show and name models. Example: ailab models list", no_args_is_help=True)
+Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or NAME@ALIAS.")]
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """List the lab's models. Example: ailab models list."""
+    models = open_lab().models
+    show([_row(bundle, models.aliases(bundle.name)) for bundle in models.all()], as_json=as_json)
+
+
+@app.command("show")
+def show_command(ref: Ref, as_json: AsJson = False) -> None:
+    """Show a model's card, and where its aliases went. Example: ailab models show heart-wall@general."""
+    models = open_lab().models
+    bundle = models.get(ref)
+    body = {**_row(bundle, models.aliases(bundle.name)), "metadata": bundle.metadata, "network": bundle.network,
+            "files": bundle.body["files"], "history": [vars(move) for move in models.history(bundle.name)]}  # fmt: skip
+    show(body, as_json=as_json, table=lambda: _tell(bundle, body))
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="Folder or zip in MONAI bundle layout.")],
+    name: Annotated[str, typer.Option(help="Keep it under this name.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Keep a MONAI bundle; its code is never run. Example: ailab models import ./bundle --name spleen."""
+    models = open_lab().models
+    bundle = models.import_bundle(source, name=name)
+    show(_row(bundle, models.aliases(bundle.name)), as_json=as_json)
+
+
+@app.command()
+def export(
+    ref: Ref,
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a model's bundle to a folder. Example: ailab models export heart-wall@1 ./out."""
+    path = open_lab().models.export(ref, folder)
+    show({"model": ref, "folder": str(path)}, as_json=as_json)
+
+
+@app.command()
+def promote(
+    ref: Ref,
+    alias: Annotated[str, typer.Argument(help="The alias to point at it, e.g. champion.")],
+    evidence: Annotated[str, typer.Option(help="Id of the validation report that speaks for it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Point an alias at a model. Example: ailab models promote heart-wall@2 champion --evidence validate-1a2b3c4d."""
+    lab = open_lab()
+    bundle = lab.models.promote(ref, alias, evidence=lab.report(evidence))
+    show(_row(bundle, lab.models.aliases(bundle.name)), as_json=as_json)
+
+
+def _row(bundle: "Bundle", aliases: dict[str, str]) -> dict[str, Any]:
+    mine = [alias for alias, digest in aliases.items() if digest == bundle.digest]
+    return {"model": bundle.ref, "aliases": mine, "recipe": bundle.recipe, "digest": bundle.digest[:16]}
+
+
+def _tell(bundle: "Bundle", body: dict[str, Any]) -> None:
+    line(bundle.file("docs/README.md").decode() if "docs/README.md" in bundle.body["files"] else bundle.ref)
+    line(f"{bundle.ref}  sha256 {bundle.digest}")
+    for move in body["history"]:
+        line(f"  @{move['alias']} -> {move['digest'][:12]}  {move['moved_at']}  {move['reason']}")
