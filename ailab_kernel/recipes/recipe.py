@@ -1,0 +1,233 @@
+"""What a task is, as a value: labels, what the network sees, the network, and how it is tuned."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ailab_kernel.ground.errors import NotFound, WrongUse
+from ailab_kernel.ground.ids import canonical_json, sha256
+from ailab_kernel.volumes.geometry import Grid
+from ailab_kernel.volumes.masks import Label, Mask
+from ailab_kernel.volumes.resample import model_grid, to_grid
+from ailab_kernel.volumes.volume import Volume
+
+RECIPES = ("heart-wall", "lungs")
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What of a label survives after inference.
+
+    Attributes
+    ----------
+    components
+        How many of the largest connected pieces (6-neighbours); 0 keeps all.
+    fill_holes
+        Whether background enclosed by the label in a slice becomes the label.
+    minimum_ml
+        Smaller pieces are dropped, ml.
+    """
+
+    components: int = 0
+    fill_holes: bool = False
+    minimum_ml: float = 0.0
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How far training images are moved and changed; every figure is the largest change, drawn around none.
+
+    Attributes
+    ----------
+    turn_deg, scale, shift_mm, bend_mm
+        Rotation about each axis, relative size, shift and smooth local displacement.
+    flip
+        Probability of a left-right mirror image.
+    crop
+        Largest share of the field of view cut from one face, left as air.
+    gain, offset, gamma
+        Relative contrast, shift (in units of the window) and log2 of the exponent.
+    noise
+        Standard deviation of added noise, in units of the window.
+    blur, coarse, window
+        Probability of a smoothing, of a coarser sampling and of a narrower window.
+    """
+
+    turn_deg: float = 8.0
+    scale: float = 0.1
+    shift_mm: float = 12.0
+    bend_mm: float = 3.0
+    flip: float = 0.0
+    crop: float = 0.0
+    gain: float = 0.1
+    offset: float = 0.05
+    gamma: float = 0.3
+    noise: float = 0.04
+    blur: float = 0.1
+    coarse: float = 0.0
+    window: float = 0.0
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """How a base model becomes a site's model.
+
+    Attributes
+    ----------
+    epochs, patience
+        Most epochs, and epochs without a better tuning Dice before it stops.
+    steps, batch
+        Optimizer steps in an epoch and crops in a step.
+    crop
+        (slice, row, column) voxels of a training crop.
+    rate, warmup, decay
+        Largest learning rate of AdamW, steps of linear warm-up, weight decay.
+    frozen
+        (first epoch, parameter prefixes that rest from then on), in order: stages thaw as training goes on.
+    """
+
+    epochs: int
+    steps: int
+    crop: tuple[int, int, int]
+    batch: int = 1
+    patience: int = 6
+    rate: float = 1e-3
+    warmup: int = 10
+    decay: float = 1e-4
+    frozen: tuple[tuple[int, tuple[str, ...]], ...] = ((0, ()),)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One task.
+
+    Attributes
+    ----------
+    name, title
+        ``heart-wall`` and a line for people.
+    labels
+        What the network tells apart; index n is output channel n, channel 0 is background.
+    counts_as
+        Names that a truth may use, by the label that they count as (a lesion in a lung is lung).
+    spacing_mm
+        (slice, row, column) wished spacing of the model grid, whose axes run to head, posterior and left.
+    window_hu
+        Values that become 0 and 1; beyond them an image is cut off.
+    roi
+        (slice, row, column) voxels that the network sees at once; multiples of its strides' product.
+    network
+        MONAI ``network_def``.
+    keep
+        Post-processing by label name.
+    fine_tune, augment
+        Training.
+    """
+
+    name: str
+    title: str
+    labels: tuple[Label, ...]
+    counts_as: Mapping[str, str]
+    spacing_mm: tuple[float, float, float]
+    window_hu: tuple[float, float]
+    roi: tuple[int, int, int]
+    network: Mapping[str, Any]
+    keep: Mapping[str, Keep]
+    fine_tune: FineTune
+    augment: Augment = field(default_factory=Augment)
+
+    @property
+    def channels(self) -> int:
+        """Output channels: background and one a label."""
+        return len(self.labels) + 1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything in the recipe: changed recipe, other results, other UIDs."""
+        return sha256(canonical_json(asdict(self)))
+
+
+def find(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises
+    ------
+    NotFound
+        There is none.
+    """
+    if name not in RECIPES:
+        msg = f"there is no recipe {name!r}; there are {', '.join(RECIPES)}"
+        raise NotFound(msg)
+    return import_module(f"ailab_kernel.recipes.{name.replace('-', '_')}").RECIPE
+
+
+def prepare(recipe: Recipe, vol: Volume) -> tuple[np.ndarray, Grid]:
+    """Return what the network sees of a volume, and where.
+
+    Parameters
+    ----------
+    recipe
+        Spacing and window.
+    vol
+        CT in Hounsfield units on any grid.
+
+    Returns
+    -------
+    tuple
+        float32, 0 to 1, shape (slices, rows, columns) on the model grid, and that grid.
+    """
+    low, high = recipe.window_hu
+    grid = model_grid(vol.grid, recipe.spacing_mm)
+    # Cut off before averaging: padding of -3024 HU beside the body must not darken the skin.
+    cut = np.clip(vol.values, low, high)
+    image = to_grid(cut, vol.grid, grid, fill=low)
+    return np.clip((image - np.float32(low)) / np.float32(high - low), 0.0, 1.0), grid
+
+
+def truth_on_grid(recipe: Recipe, truth: Mask, grid: Grid) -> np.ndarray:
+    """Return the truth as the recipe's labels, on another grid.
+
+    A voxel takes the label that fills most of it, so that a coarse grid keeps the volume.
+
+    Parameters
+    ----------
+    recipe
+        Labels, and the names that count as them.
+    truth
+        Labels by name; unknown names are background.
+    grid
+        Usually the model grid.
+
+    Returns
+    -------
+    np.ndarray
+        uint8, shape (slices, rows, columns).
+    """
+    values = truth_values(recipe, truth)
+    shares = [to_grid(np.isin(truth.array, values[label.name]).astype(np.float32), truth.grid, grid)
+              for label in recipe.labels]  # fmt: skip
+    background = 1.0 - np.sum(shares, axis=0)
+    winner = np.argmax([background, *shares], axis=0)
+    return np.array([0, *(label.index for label in recipe.labels)], np.uint8)[winner]
+
+
+def truth_values(recipe: Recipe, truth: Mask) -> dict[str, list[int]]:
+    """Return the values of ``truth`` that count as each of the recipe's labels.
+
+    Raises
+    ------
+    WrongUse
+        None of the recipe's labels is among the truth's.
+    """
+    found: dict[str, list[int]] = {label.name: [] for label in recipe.labels}
+    for label in truth.labels:
+        called = recipe.counts_as.get(label.name, label.name)
+        if called in found:
+            found[called].append(label.index)
+    if not any(found.values()):
+        given = ", ".join(label.name for label in truth.labels) or "no labels"
+        msg = f"the truth has {given}; recipe {recipe.name} learns {', '.join(found)}; map its names in counts_as"
+        raise WrongUse(msg)
+    return found
