@@ -4,9 +4,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ailab_kernel.ground.errors import NotFound, WrongUse
 from ailab_kernel.inference.series import predictor
 from ailab_kernel.objects.seg import read_seg
+from ailab_kernel.recipes.recipe import Recipe, truth_values
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
@@ -93,9 +96,18 @@ def reference_mask(task: Task, vol: Volume) -> Mask:
     for series in task.workspace.archive.search_series(vol.study_uid, modality="SEG"):
         for ds in task.workspace.archive.retrieve(series):
             if _refers_to(ds, vol.series_uid) and not _is_ours(ds):
-                return task.recipe.from_truth(read_seg(ds, vol))
+                return _as_labels(task.recipe, read_seg(ds, vol))
     msg = f"the archive holds no segmentation for series {vol.series_uid}; a person has to annotate it"
     raise NotFound(msg)
+
+
+def _as_labels(recipe: Recipe, truth: Mask) -> Mask:
+    """The truth's values as the recipe's labels, on the same grid."""
+    array = np.zeros(truth.array.shape, np.uint8)
+    values = truth_values(recipe, truth)
+    for label in recipe.labels:
+        array[np.isin(truth.array, values[label.name])] = label.index
+    return Mask(array, truth.grid, recipe.labels)
 
 
 def _refers_to(ds: "Dataset", series_uid: str) -> bool:

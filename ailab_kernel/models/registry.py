@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ailab_kernel.ground.catalog import Catalog, Move, Record
 from ailab_kernel.ground.errors import ModelError, NotFound
-from ailab_kernel.ground.ids import Ref
+from ailab_kernel.ground.ids import Ref, check_name
 
 from .bundle import KIND, Bundle, read_bundle
+from .evidence import HasEvidence, check_evidence
 from .trust import unzip
 
 _BASE = Path(__file__).parent / "base"
@@ -93,11 +94,28 @@ class Models:
         """Return every move of every alias of ``name``, oldest first."""
         return self._catalog.history(KIND, name)
 
-    def promote(self, ref: str, alias: str, *, reason: str) -> Bundle:
-        """Let ``name@alias`` mean ``ref``; the reason (a report's id, say) stays in the history."""
-        bundle = self.get(ref)
+    def promote(self, model: "str | Bundle", alias: str, *, evidence: HasEvidence) -> Bundle:
+        """Let ``name@alias`` mean a model; the report that speaks for it stays in the history.
+
+        Parameters
+        ----------
+        model
+            Reference, or a bundle of this lab.
+        alias
+            ``champion``, say.
+        evidence
+            A sealed validation report about this very version.
+
+        Raises
+        ------
+        SealBroken, ModelError
+            The report was edited, comes from another lab, or is about other models.
+        """
+        bundle = self.get(model if isinstance(model, str) else model.ref)
         bundle.check()
-        self._catalog.point(KIND, bundle.name, alias, digest=bundle.digest, reason=reason)
+        shown = evidence.evidence()
+        check_evidence(self._catalog, shown, model=bundle.digest, ref=bundle.ref)
+        self._catalog.point(KIND, bundle.name, check_name(alias), digest=bundle.digest, reason=f"report {shown.id}")
         return bundle
 
     def export(self, ref: str, folder: Path) -> Path:

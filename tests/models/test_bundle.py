@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from ailab_kernel.ground.errors import ModelChanged, ModelError, NotFound
+from ailab_kernel.ground.errors import ModelChanged, ModelError, NotFound, SealBroken
 from ailab_kernel.models import Models, build_network, read_bundle, write_bundle
 from ailab_kernel.models.bundle import WEIGHTS
+from ailab_kernel.models.evidence import Evidence
 
 NETWORK = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2,
            "channels": [4, 8], "strides": [2]}  # fmt: skip
@@ -15,6 +17,17 @@ def make_bundle(folder, *, seed=1, name="tiny", **metadata):
     torch.manual_seed(seed)
     return write_bundle(folder, name=name, recipe="lungs", network=NETWORK,
                         state_dict=build_network(NETWORK).state_dict(), metadata={"version": "0.1.0", **metadata})  # fmt: skip
+
+
+class Report:
+    """A sealed report about some models."""
+
+    def __init__(self, workspace, *bundles, id="r"):
+        manifest = json.dumps([bundle.digest for bundle in bundles]).encode()
+        self.shown = Evidence(id, manifest, workspace.catalog.sign(manifest), tuple(json.loads(manifest)))
+
+    def evidence(self):
+        return self.shown
 
 
 def test_round_trip(tmp_path):
@@ -53,7 +66,7 @@ def test_one_changed_byte_is_found_and_named(tmp_path, workspace):
     data[-1] ^= 1
     stored.chmod(0o644)
     stored.write_bytes(data)
-    for act in (bundle.weights, bundle.check, lambda: models.promote("tiny@1", "champion", reason="x")):
+    for act in (bundle.weights, bundle.check, lambda: models.promote("tiny@1", "champion", evidence=Report(workspace, bundle))):
         with pytest.raises(ModelChanged, match="tiny@1: models/model.safetensors"):
             act()
 
@@ -62,10 +75,24 @@ def test_aliases_keep_their_history(tmp_path, workspace):
     models = Models(workspace.catalog)
     for seed in (1, 2):
         models.import_bundle(make_bundle(tmp_path / str(seed), seed=seed))
-    models.promote("tiny@1", "champion", reason="first")
-    models.promote("tiny@2", "champion", reason="better")
+    first, second = (models.get(ref) for ref in ("tiny@1", "tiny@2"))
+    models.promote("tiny@1", "champion", evidence=Report(workspace, first, id="first"))
+    models.promote(second, "champion", evidence=Report(workspace, first, second, id="better"))
     assert models.get("tiny@champion").ref == "tiny@2"
-    assert [move.reason for move in models.history("tiny")] == ["first", "better"]
+    assert [move.reason for move in models.history("tiny")] == ["report first", "report better"]
+
+
+def test_no_alias_without_sealed_evidence_about_this_model(tmp_path, workspace):
+    models = Models(workspace.catalog)
+    one, two = (models.import_bundle(make_bundle(tmp_path / str(seed), seed=seed)) for seed in (1, 2))
+    with pytest.raises(ModelError, match="says nothing about tiny@1"):
+        models.promote("tiny@1", "champion", evidence=Report(workspace, two))
+    report = Report(workspace, two)
+    report.shown = replace(report.shown, manifest=b"edited", models=(one.digest,))
+    with pytest.raises(SealBroken, match="seal"):
+        models.promote("tiny@1", "champion", evidence=report)
+    with pytest.raises(NotFound):
+        models.get("tiny@champion")
 
 
 @pytest.mark.parametrize("ref", ["nothing", "nothing@1", "tiny@7", "tiny@champion"])
