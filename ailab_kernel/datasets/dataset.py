@@ -165,6 +165,14 @@ class Datasets:
             raise NotFound(msg)
         return _version(found[-1])
 
+    def find(self, digest: str) -> DatasetVersion:
+        """Return the dataset version whose record has this digest."""
+        found = self._catalog.query(KIND, digest=digest)
+        if not found:
+            msg = f"there is no dataset with digest {digest[:12]}"
+            raise NotFound(msg)
+        return _version(found[0])
+
     def all(self) -> tuple[DatasetVersion, ...]:
         """Return every dataset version, oldest first."""
         return tuple(_version(record) for record in self._catalog.query(KIND))

@@ -1,11 +1,13 @@
 """Inference without any lab: a folder of DICOM, or a NIfTI file, in; SEG, SR and ``labels.nii.gz`` out."""
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ailab_kernel.ground.errors import VolumeError, WrongUse
-from ailab_kernel.ground.ids import Ref
+from ailab_kernel.archives.instances import encode
+from ailab_kernel.ground.ids import Ref, canonical_json
 from ailab_kernel.ground.store import atomic_write
 from ailab_kernel.models import Bundle, base_bundle, read_bundle
 from ailab_kernel.models.registry import GENERAL
@@ -15,6 +17,8 @@ from ailab_kernel.volumes.volume import Volume
 
 from .predict import Predictor
 from .results import write_results
+
+RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -103,18 +107,18 @@ def _write(predictor: Predictor, vol: Volume, folder: Path) -> Written:
     files = [folder / "labels.nii.gz"]
     mask_to_nifti(mask, files[0])
     if vol.headers:
-        when = _acquired(vol)
+        when = _when(folder / RUN, model=predictor.bundle.digest, series=vol.series_uid, engine=predictor.engine)
         results = write_results(mask, vol, predictor.bundle, when=when, engine=predictor.engine)
         for name, ds in (("seg.dcm", results.seg), ("sr.dcm", results.sr)):
             files.append(folder / name)
-            atomic_write(files[-1], results.encoded(ds))
+            atomic_write(files[-1], encode(ds))
     return Written(vol.series_uid, tuple(files), mask.volumes_ml())
 
 
-def _acquired(vol: Volume) -> datetime:
-    """Without a lab there is no job record: the study's own date makes a repeat equal byte for byte."""
-    text = str(vol.headers[0].get("StudyDate", "") or "")
-    try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
-    except ValueError:
-        return datetime(1970, 1, 1, tzinfo=UTC)
+def _when(path: Path, **made_from: str) -> datetime:
+    """Time of the first run that wrote here: the job's record of a person without a lab, so that a repeat is equal."""
+    told = json.loads(path.read_text()) if path.is_file() else {}
+    if {key: told.get(key) for key in made_from} != made_from:
+        told = {**made_from, "when": datetime.now(UTC).isoformat(timespec="seconds")}
+        atomic_write(path, canonical_json(told) + b"\n")
+    return datetime.fromisoformat(told["when"])

@@ -1,0 +1,54 @@
+"""``ailab report``: list, show, verify and replay what was run."""
+
+from typing import Annotated
+
+import typer
+
+from .asked import open_lab
+from .show import AsJson, line, show
+
+app = typer.Typer(help="List, show, verify and replay reports. Example: ailab report list", no_args_is_help=True)
+Id = Annotated[str, typer.Argument(help="A report's id, e.g. validate-1a2b3c4d.")]
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """List reports, newest first. Example: ailab report list."""
+    found = [{"report": one.id, "state": one.state, "made": one.manifest.get("ended", ""), "page": str(one.html)}
+             for one in open_lab().reports()]  # fmt: skip
+    show(found, as_json=as_json)
+
+
+@app.command("show")
+def show_command(report: Id, as_json: AsJson = False) -> None:
+    """Show a report's figures and where its page is. Example: ailab report show validate-1a2b3c4d."""
+    found = open_lab().report(report)
+    body = {"report": found.id, "state": found.state, "page": str(found.html), "metrics": found.metrics,
+            "manifest": found.manifest}  # fmt: skip
+
+    def _table() -> None:
+        line(f"{found.id}  {found.state}  {found.html}")
+        for key, value in found.metrics.items():
+            line(f"  {key}: {value}")
+
+    show(body, as_json=as_json, table=_table)
+
+
+@app.command()
+def verify(report: Id, as_json: AsJson = False) -> None:
+    """Check a report's seal, files and inputs. Example: ailab report verify validate-1a2b3c4d."""
+    findings = open_lab().verify(report)
+    show({"report": report, "intact": not findings, "findings": findings}, as_json=as_json,
+         table=lambda: [line(text) for text in findings or [f"{report}: seal, files and inputs are intact"]])  # fmt: skip
+    if findings:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(report: Id, as_json: AsJson = False) -> None:
+    """Run a report again: identical, or what differs. Example: ailab report replay validate-1a2b3c4d."""
+    done = open_lab().replay(report)
+    show({"report": report, "identical": done.identical, "differences": done.differences}, as_json=as_json,
+         table=lambda: [line(text) for text in done.differences or (f"{report}: identical metrics",)])  # fmt: skip
+    if not done.identical:
+        raise typer.Exit(1)

@@ -1,0 +1,275 @@
+"""The lab that a notebook holds: verbs that open rooms when they are first used.
+
+Rooms do the work; verbs run the report notebooks that call them, so that whatever a verb did can be read, verified
+and replayed.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ailab_kernel.ground.errors import AilabError, NotFound, WrongUse
+from ailab_kernel.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from ailab_kernel.annotation.task import Task
+    from ailab_kernel.archives.archive import Archive, Series, Study
+    from ailab_kernel.datasets.dataset import Datasets
+    from ailab_kernel.models import Bundle, Models
+    from ailab_kernel.recipes.recipe import Recipe
+    from ailab_kernel.reports import Replay, Report
+    from ailab_kernel.volumes.volume import Volume
+    from ailab_kernel.work.jobs import Jobs
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: its report, and the model that came out of it."""
+
+    report: "Report"
+    model: "Bundle"
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_() + self.model._repr_html_()
+
+
+@dataclass(frozen=True)
+class Lab:
+    """An opened lab. See `open_lab`."""
+
+    workspace: Workspace
+
+    @property
+    def home(self) -> Path:
+        """Folder of the lab's catalog, objects, runs and reports."""
+        return self.workspace.home
+
+    @property
+    def archive(self) -> "Archive":
+        """The image archive: ``lab.archive.search(modality="CT", description="*chest*")``."""
+        return self.workspace.archive
+
+    @cached_property
+    def models(self) -> "Models":
+        """Models by name, version and alias."""
+        from ailab_kernel.models import Models
+
+        return Models(self.workspace.catalog)
+
+    @cached_property
+    def datasets(self) -> "Datasets":
+        """Frozen dataset versions."""
+        from ailab_kernel.datasets.dataset import Datasets
+
+        return Datasets(self.workspace.catalog)
+
+    @cached_property
+    def jobs(self) -> "Jobs":
+        """Durable jobs: reports that run later, and survive a kill."""
+        from ailab_kernel.work.jobs import Jobs
+
+        return Jobs(self.workspace.jobs_url, kinds={"report": "ailab_kernel.lab:run_job"})
+
+    def volume(self, series: "Series") -> "Volume":
+        """Read a series of the archive as a volume."""
+        from ailab_kernel.datasets.intake import read_series
+
+        return read_series(self.archive, series)
+
+    def annotate(
+        self, studies: "Sequence[Study]", *, label: str, assist: str = "", reader: str = "none", reason: str = ""
+    ) -> "Task":
+        """Make an annotation task on studies, let a model propose, and return the task.
+
+        Parameters
+        ----------
+        studies
+            From a search; each study's main image series is annotated.
+        label
+            What to draw: a recipe's name in words (``heart wall``).
+        assist
+            Model that proposes, e.g. ``heart-wall@champion``; empty: none.
+        reader
+            ``none`` leaves the proposals for a person; ``simulated`` and ``reference`` need a SEG in the archive
+            (phantoms have one) and are marked as such.
+        reason
+            Why studies that are not marked as de-identified may enter research; recorded.
+        """
+        from ailab_kernel.annotation.task import create_task, get_task
+        from ailab_kernel.datasets.intake import main_series
+
+        model = self.models.get(assist) if assist else None
+        uids = [main_series(study).uid for study in studies]
+        digest = model.digest if model else ""
+        task = create_task(self.workspace, _recipe(label, model), uids, assist=digest, reason=reason)
+        self._run("annotate", {"task": task.ref, "reader": reader}, resolved={"task": task.record.digest})
+        return get_task(self.workspace, task.ref)
+
+    def task(self, ref: str) -> "Task":
+        """Return an annotation task: ``heart-wall`` (newest) or ``heart-wall@2``."""
+        from ailab_kernel.annotation.task import get_task
+
+        return get_task(self.workspace, ref)
+
+    def train(self, dataset: str, *, base: str, seed: int = 7, epochs: int = 0) -> Run:
+        """Fine-tune a base model on a dataset version; the same command resumes or returns the same run.
+
+        Parameters
+        ----------
+        dataset
+            ``heart-wall@1``.
+        base
+            ``heart-wall@general``.
+        seed
+            Of everything random.
+        epochs
+            At most; 0 takes the recipe's number.
+        """
+        learned, model = self.datasets.get(dataset), self.models.get(base)
+        parameters = {"dataset": learned.ref, "base": model.ref, "seed": seed, "epochs": epochs}
+        report = self._run("train", parameters, resolved={"dataset": learned.digest, "model": model.digest})
+        return Run(report, self.models.get(str(report.metrics["model"])))
+
+    def validate(self, *, model: "str | Bundle", dataset: str, baseline: str = "", seed: int = 7) -> "Report":
+        """Score a model on a dataset version's test cases, beside a baseline on the same cases.
+
+        Parameters
+        ----------
+        model
+            Reference or bundle.
+        dataset
+            ``heart-wall@1``; its patients must be unknown to both models.
+        baseline
+            Model to compare with; empty: the one that ``model`` was tuned from.
+        seed
+            Of the bootstrap.
+        """
+        examined, tested = self._model(model), self.datasets.get(dataset)
+        other = self.models.get(baseline) if baseline else self._parent(examined)
+        self._check_unseen([examined, *([other] if other else [])], tested)
+        parameters = {"model": examined.ref, "dataset": tested.ref, "baseline": other.ref if other else "", "seed": seed}
+        resolved = {"model": examined.digest, "dataset": tested.digest, "baseline": other.digest if other else ""}
+        return self._run("validate", parameters, resolved=resolved)
+
+    def infer(self, *, model: "str | Bundle", studies: "Sequence[Study]", store: bool = True) -> "Report":
+        """Run a model on studies; SEG and SR go back to the archive when ``store`` is set."""
+        from ailab_kernel.datasets.intake import main_series
+
+        used = self._model(model)
+        series = [main_series(study).uid for study in studies]
+        if not series:
+            msg = "no studies to infer on: the search found none; widen it (ailab archive search)"
+            raise NotFound(msg)
+        return self._run("infer", {"model": used.ref, "series": series, "store": store}, resolved={"model": used.digest})
+
+    def report(self, report_id: str) -> "Report":
+        """Return a report by its id."""
+        from ailab_kernel.reports import get_report
+
+        return get_report(self.home, report_id)
+
+    def reports(self) -> "Sequence[Report]":
+        """Return every report, newest first."""
+        from ailab_kernel.reports import list_reports
+
+        return list_reports(self.home)
+
+    def replay(self, report: "Report | str") -> "Replay":
+        """Run a report again from its record: identical, or what differs.
+
+        Raises
+        ------
+        ModelChanged, SealBroken
+            A model or dataset that it used is no longer what it was.
+        """
+        from ailab_kernel.reports import replay
+
+        original = self.report(report) if isinstance(report, str) else report
+        return replay(original, environment=self.workspace.environment(), verify_inputs=self.check_inputs)
+
+    def verify(self, report_id: str) -> tuple[str, ...]:
+        """Return what is wrong with a report: its seal, its files, its inputs; empty when all is intact."""
+        from ailab_kernel.reports import verify
+
+        report = self.report(report_id)
+        findings = list(verify(report, verify_signature=self.workspace.catalog.verify))
+        try:
+            self.check_inputs(report.manifest.get("resolved", {}))
+        except AilabError as error:
+            findings.append(str(error))
+        return tuple(findings)
+
+    def check_inputs(self, resolved: Mapping[str, str]) -> None:
+        """Raise ModelChanged or SealBroken unless every model and dataset among the digests is intact."""
+        for kind, digest in resolved.items():
+            if digest and kind in {"model", "baseline"}:
+                self.models.find(digest).check()
+            elif digest and kind == "dataset":
+                self.datasets.check(self.datasets.find(digest))
+
+    def _model(self, model: "str | Bundle") -> "Bundle":
+        return self.models.get(model if isinstance(model, str) else model.ref)
+
+    def _parent(self, model: "Bundle") -> "Bundle | None":
+        found = [record for digest in model.parents for record in self.workspace.catalog.query("model", digest=digest)]
+        return self.models.find(found[0].digest) if found else None
+
+    def _check_unseen(self, models: "Sequence[Bundle]", dataset: Any) -> None:
+        from ailab_kernel.datasets.lineage import check_unseen
+
+        for model in models:
+            check_unseen(self.workspace.catalog, self.workspace.catalog.query("model", digest=model.digest)[0], dataset)
+
+    def _run(self, template: str, parameters: Mapping[str, Any], *, resolved: Mapping[str, str]) -> "Report":
+        """Run a report and enter it into the ledger."""
+        from ailab_kernel.reports import run_report
+
+        self.check_inputs(resolved)
+        report = run_report(
+            self.home, template, parameters, resolved=resolved, seal=self.workspace.catalog.sign,
+            environment=self.workspace.environment(),
+        )  # fmt: skip
+        body = {"id": report.id, "manifest": self.workspace.catalog.put(report.folder / "manifest.json")}
+        self.workspace.catalog.append("report", body, name=template, parents=[d for d in resolved.values() if d])
+        return report
+
+    def _repr_html_(self) -> str:
+        rows = {"home": self.home, "archive": self.workspace.archive_url, "models": len(self.models.all()),
+                "datasets": len(self.datasets.all()), "reports": len(self.reports())}  # fmt: skip
+        note = "" if self.workspace.catalog.roles_enforced else "<p>One-user pilot: roles are not enforced.</p>"
+        cells = "".join(f"<tr><th>{key}</th><td>{html.escape(str(value))}</td></tr>" for key, value in rows.items())
+        return f"<table>{cells}</table>{note}"
+
+
+def open_lab(folder: Path | None = None, *, home: str | Path | None = None, archive: str | None = None) -> Lab:
+    """Open the lab whose ``ailab.toml`` holds in ``folder`` (default: here); a pilot needs no settings.
+
+    Parameters
+    ----------
+    folder
+        Where to look for ``ailab.toml``, upwards.
+    home, archive
+        Beat the settings of those names.
+    """
+    return Lab(open_workspace(folder, home=home, archive=archive))
+
+
+def run_job(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Do one queued report: ``{"home": ..., "verb": "validate", "arguments": {...}}``; called by the job worker."""
+    verb = str(payload["verb"])
+    if verb not in {"train", "validate"}:
+        msg = f"job verb {verb!r}: train or validate is expected"
+        raise WrongUse(msg)
+    lab, arguments = open_lab(home=payload["home"]), dict(payload["arguments"])
+    done = lab.train(arguments.pop("dataset"), **arguments).report if verb == "train" else lab.validate(**arguments)
+    return {"report": done.id, "state": done.state}
+
+
+def _recipe(label: str, model: "Bundle | None") -> "Recipe":
+    """The recipe is found from the model, else from the label's words."""
+    from ailab_kernel.recipes.recipe import find
+
+    return find(model.recipe if model else "-".join(label.lower().split()))
