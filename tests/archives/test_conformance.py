@@ -29,7 +29,9 @@ def test_is_an_archive(archive: Archive) -> None:
 
 
 def test_empty_archive_answers_empty(archive: Archive) -> None:
-    assert archive.search() == () and archive.search_series() == () and archive.search(modality="CT") == ()
+    assert archive.search() == ()
+    assert archive.search_series() == ()
+    assert archive.search(modality="CT") == ()
     assert archive.search(body_part="CHEST") == ()
 
 
@@ -201,13 +203,15 @@ def test_refusals_never_name_the_patient(archive: Archive) -> None:
     nameless = make(HOSPITAL[0])[0]
     del nameless.SOPInstanceUID
     refused, = archive.store([nameless]).refused
-    assert "Adler" not in str(refused) and "P1" not in str(refused)
+    assert "Adler" not in str(refused)
+    assert "P1" not in str(refused)
 
 
 def test_store_leaves_the_dataset_alone(archive: Archive) -> None:
     given, same = make(HOSPITAL[0])[0], make(HOSPITAL[0])[0]
     archive.store([given])
-    assert given == same and given.file_meta == same.file_meta
+    assert given == same
+    assert given.file_meta == same.file_meta
 
 
 def test_dataset_without_transfer_syntax_is_explicit_little_endian(archive: Archive) -> None:
@@ -221,8 +225,12 @@ def test_dataset_without_transfer_syntax_is_explicit_little_endian(archive: Arch
 def test_values_show_as_tables_without_the_patient(filled: Archive) -> None:
     study = filled.search(patient="P1")[0]
     shown = study._repr_html_() + filled.search()._repr_html_() + study.series._repr_html_() + repr(study)
-    assert "<table>" in shown and D in shown and "PET-CT chest" in shown
-    assert "Adler" not in shown and "P1" not in shown and "password" not in repr(filled)
+    assert "<table>" in shown
+    assert D in shown
+    assert "PET-CT chest" in shown
+    assert "Adler" not in shown
+    assert "P1" not in shown
+    assert "password" not in repr(filled)
 
 
 def test_html_is_escaped(archive: Archive) -> None:

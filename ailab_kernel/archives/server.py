@@ -1,0 +1,166 @@
+"""A DICOMweb server: its URL and credentials, the connection, and what its refusals mean."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ailab_kernel.ground.errors import (
+    AilabError,
+    ArchiveError,
+    ArchiveRefused,
+    ArchiveUnreachable,
+    DicomError,
+    NotFound,
+    SettingsError,
+)
+
+if TYPE_CHECKING:
+    from dicomweb_client import DICOMwebClient
+    from requests.adapters import HTTPAdapter
+
+_OPTIONS = ("token_env", "password_env", "timeout")
+_CONNECT_S, _ANSWER_S = 5.0, 60.0
+_ATTEMPTS, _PAUSE_MS = 3, 250                  # a server that says it is busy (429, 503) is asked again
+_REFUSALS = {
+    401: "does not accept the credentials; give user:password@ or ?token_env=NAME in the archive's URL",
+    403: "does not allow this; ask its administrator for the right, or use another account",
+    405: "does not offer this over DICOMweb; do it in the archive itself",
+    501: "does not offer this over DICOMweb; do it in the archive itself",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a DICOMweb service is and how to enter; ``base`` is safe to show.
+
+    Attributes
+    ----------
+    token_env
+        Name of the environment variable that holds a bearer token; read at each connection, never kept.
+    timeout_s
+        Longest silence before the server counts as unreachable, in seconds.
+    """
+
+    base: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token_env: str = ""
+    timeout_s: float = _ANSWER_S
+
+    @property
+    def host(self) -> str:
+        """Host and port, to name the server by."""
+        return urlsplit(self.base).netloc
+
+    def connect(self) -> "DICOMwebClient":
+        """Client with the credentials; nothing is sent yet."""
+        import requests
+        from dicomweb_client import DICOMwebClient
+
+        logging.getLogger("dicomweb_client").addHandler(logging.NullHandler())    # its warnings say nothing to a user
+        session = requests.Session()
+        session.mount(self.base, _plain_adapter())
+        if self.user:
+            session.auth = (self.user, self.password)
+        headers = {"Authorization": f"Bearer {_variable(self.token_env)}"} if self.token_env else {}
+        client = DICOMwebClient(self.base, session=session, headers=headers, timeout=(_CONNECT_S, self.timeout_s))
+        client.set_http_retry_params(max_attempts=_ATTEMPTS, wait_exponential_multiplier=_PAUSE_MS)
+        return client
+
+
+def server_of(url: str) -> Server:
+    """``dicomweb+http(s)://[user[:password]@]host[:port]/path[?token_env=NAME&password_env=NAME&timeout=SECONDS]``.
+
+    Raises
+    ------
+    SettingsError
+        The URL names no host, or an option that there is not.
+    """
+    try:
+        parts = urlsplit(url.removeprefix("dicomweb+"))
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise SettingsError("the archive's URL has no valid host and port; write dicomweb+http://host:port/dicom-web"
+                            ) from error
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise SettingsError(f"unknown option {', '.join(unknown)} in the archive's URL; use {', '.join(_OPTIONS)}")
+    if not parts.hostname:
+        raise SettingsError("the archive's URL names no host; write dicomweb+http://host:port/dicom-web")
+    password = _variable(options["password_env"]) if "password_env" in options else unquote(parts.password or "")
+    return Server(f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}", unquote(parts.username or ""),
+                  password, options.get("token_env", ""), _seconds(options.get("timeout")))
+
+
+@contextmanager
+def answers(server: Server, act: str, *, missing: str = "", missing_is: type[AilabError] = NotFound) -> Iterator[None]:
+    """Turn whatever goes wrong on the way into one of our errors.
+
+    The original error is cut off (``from None``): its text holds the query, and with it a patient's ID.
+
+    Parameters
+    ----------
+    act
+        What was asked, in one verb.
+    missing, missing_is
+        What HTTP 404 means here.
+    """
+    import requests
+    from retrying import RetryError
+
+    host = server.host
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = error.response.status_code
+        if status == 404 and missing:
+            raise missing_is(missing) from None
+        raise ArchiveRefused(f"{host} {_REFUSALS.get(status, f'answered HTTP {status} to {act}; see its log')}"
+                             ) from None
+    except (requests.exceptions.InvalidJSONError, requests.exceptions.InvalidHeader) as error:
+        raise ArchiveError(f"{host} did not answer {act} with DICOM JSON ({type(error).__name__}); check the path in "
+                           "the archive's URL, for example /dicom-web") from None
+    except RetryError:
+        raise ArchiveUnreachable(f"{host} is too busy to {act}; try again later") from None
+    except requests.RequestException as error:
+        raise ArchiveUnreachable(f"no answer from {host} to {act} ({type(error).__name__}); check host and port in the "
+                                 "archive's URL, that the archive runs, and the firewall") from None
+    except DicomError as error:
+        raise ArchiveError(f"{host}: {error}") from None
+
+
+def _plain_adapter() -> "HTTPAdapter":
+    """Sends ``*``, ``?`` and ``,`` in a query as they are (RFC 3986 section 3.4), where requests would encode them."""
+    from requests import PreparedRequest, Response
+    from requests.adapters import HTTPAdapter
+
+    class Plain(HTTPAdapter):
+        def send(self, request: PreparedRequest, *args: object, **options: object) -> Response:
+            path, mark, query = (request.url or "").partition("?")
+            for encoded, plain in (("%2A", "*"), ("%3F", "?"), ("%2C", ",")):
+                query = query.replace(encoded, plain)
+            request.url = path + mark + query
+            return super().send(request, *args, **options)
+
+    return Plain()
+
+
+def _variable(name: str) -> str:
+    if not os.environ.get(name):
+        raise SettingsError(f"the archive's URL refers to the environment variable {name}, which is not set; set it")
+    return os.environ[name]
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        seconds = _ANSWER_S if text is None else float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SettingsError(f"timeout={text} in the archive's URL is no number of seconds; write timeout=60")
+    return seconds

@@ -1,0 +1,123 @@
+"""A real Orthanc that tests start and end, reachable from 127.0.0.1 only.
+
+Orthanc 1.10 binds its HTTP and DICOM ports to every address. It therefore runs in a network namespace whose only
+interface is loopback, and ``relay.py`` passes its ports on from 127.0.0.1.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+_HTTP, _DICOM = 8042, 4242                 # inside its own network every Orthanc may have the usual ports
+
+
+def need_service(*commands: str, package: str) -> None:
+    """Skip, or fail where AILAB_REQUIRE_SERVICES is set, unless every command (or file) is there."""
+    missing = [name for name in commands if not (shutil.which(name) or Path(name).exists())]
+    if missing:
+        _missing(f"{', '.join(missing)} is not installed (apt-get install {package})")
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A running Orthanc; both ports are on 127.0.0.1, and the DICOM port takes any AE title."""
+
+    http_port: int
+    dicom_port: int
+    user: str = ""
+    password: str = ""
+
+    @property
+    def url(self) -> str:
+        """URL that ``open_archive`` takes."""
+        credentials = f"{self.user}:{self.password}@" if self.user else ""
+        return f"dicomweb+http://{credentials}127.0.0.1:{self.http_port}/dicom-web"
+
+    def rest(self, path: str, *, method: str = "GET") -> object:
+        """Orthanc's own REST interface, as JSON."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def wipe(self) -> None:
+        """Forget every study."""
+        for patient in self.rest("/patients"):
+            self.rest(f"/patients/{patient}", method="DELETE")
+
+
+@contextmanager
+def orthanc(folder: Path, *, users: dict[str, str] | None = None) -> Iterator[Orthanc]:
+    """A fresh Orthanc with DICOMweb and C-STORE, its storage in ``folder``, ended with the block.
+
+    Parameters
+    ----------
+    users
+        Names and passwords; anybody may enter where it is left out.
+    """
+    need_service("Orthanc", str(DICOMWEB_PLUGIN), package="orthanc orthanc-dicomweb")
+    need_service("unshare", "ip", package="util-linux iproute2")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "orthanc.json"
+    config.write_text(json.dumps(_config(folder, users)))
+    with (folder / "orthanc.log").open("wb") as log, _ports() as (http, dicom):
+        process = _start([shutil.which("Orthanc") or "Orthanc", str(config)], {http: _HTTP, dicom: _DICOM}, log)
+        try:
+            if process.stdout.readline() != b"ready\n":
+                _not_started(folder / "orthanc.log")
+            user, password = next(iter((users or {"": ""}).items()))
+            yield Orthanc(http.getsockname()[1], dicom.getsockname()[1], user, password)
+        finally:
+            process.communicate(timeout=60)
+
+
+@contextmanager
+def _ports() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as dicom:
+        yield http, dicom
+
+
+def _start(command: list[str], ports: dict[socket.socket, int], log: object) -> subprocess.Popen:
+    """Start the server in its own network; the relay in front of it answers ``ready``."""
+    own_network = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
+    relay = [sys.executable, str(Path(__file__).with_name("relay.py")),
+             *(f"{outside.fileno()}:{inside}" for outside, inside in ports.items()), "--", *command]
+    return subprocess.Popen([*own_network, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *relay],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                            pass_fds=[outside.fileno() for outside in ports])
+
+
+def _not_started(log: Path) -> NoReturn:
+    said = log.read_text(errors="replace")
+    if "unshare" in said:
+        _missing("network namespaces are not allowed here (run as root, or allow unprivileged user namespaces)")
+    raise RuntimeError(f"Orthanc did not start: {said[-2000:]}")
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("AILAB_REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _config(folder: Path, users: dict[str, str] | None) -> dict:
+    return {
+        "Name": "AILAB-TEST", "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "storage"),
+        "HttpPort": _HTTP, "DicomPort": _DICOM, "DicomAet": "ORTHANC", "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": users is not None, "RegisteredUsers": users or {},
+        "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True, "DicomCheckCalledAet": False, "TcpNoDelay": True,
+        "OverwriteInstances": True, "StoreMD5ForAttachments": False, "SyncStorageArea": False,
+        "Plugins": [str(DICOMWEB_PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
