@@ -25,9 +25,9 @@ NETWORK = {
     "spatial_dims": 3,
     "in_channels": 1,
     "out_channels": len(LABELS) + 1,
-    "channels": [12, 24, 40, 64, 64],
+    "channels": [16, 32, 48, 64, 64],
     "strides": [2, 2, 2, 2],
-    "num_res_units": 1,
+    "num_res_units": 0,
     "norm": "INSTANCE",
 }
 

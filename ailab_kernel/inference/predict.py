@@ -1,0 +1,82 @@
+"""A model and a volume make a mask on the volume's own grid."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ailab_kernel.ground.ids import canonical_json, sha256
+from ailab_kernel.models import Bundle
+from ailab_kernel.recipes import Recipe, find, prepare, tidy
+from ailab_kernel.volumes.masks import Mask
+from ailab_kernel.volumes.resample import labels_from_logits
+from ailab_kernel.volumes.volume import Volume
+
+from .engine import Engine, TorchEngine, torch_engine
+from .qualify import Verdict, cpu_engine
+from .windows import logits
+
+
+class Predictor:
+    """Runs one model.
+
+    Parameters
+    ----------
+    bundle
+        The model; its weights are checked against their digest.
+    cache
+        Folder for the converted network and for whether it answers like torch; None asks that anew.
+    device
+        ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+    engine
+        ``auto`` (on a CPU OpenVINO where it answers like torch) or ``torch``.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, cache: Path | None = None, device: str = "auto", engine: str = "auto"
+    ) -> None:
+        self.bundle = bundle
+        self.recipe: Recipe = find(bundle.recipe)
+        self._weights = bundle.weights()
+        self._cache, self._device, self._wanted = cache, _device(device), engine
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that answers."""
+        return self._opened[0].name
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How OpenVINO compared with torch here; None where it was not asked."""
+        return self._opened[1]
+
+    @cached_property
+    def _opened(self) -> tuple[Engine, Verdict | None]:
+        if self._device != "cpu" or self._wanted == "torch":
+            return self._torch(), None
+        key = sha256(canonical_json({"weights": self.bundle.weights_digest, "network": self.bundle.network}))
+        return cpu_engine(key, self._torch, roi=self.recipe.roi, cache=self._cache)
+
+    def _torch(self) -> TorchEngine:
+        return torch_engine(self.bundle.network, self._weights, device=self._device)
+
+    def predict(self, vol: Volume) -> Mask:
+        """Return the recipe's labels on the volume's grid.
+
+        Parameters
+        ----------
+        vol
+            CT in Hounsfield units, on any grid.
+        """
+        image, grid = prepare(self.recipe, vol)
+        answer = logits(self._opened[0].run, image, roi=self.recipe.roi)
+        labels = np.asarray(labels_from_logits(answer, grid, vol.grid), np.uint8)
+        return tidy(Mask(labels, vol.grid, self.recipe.labels), self.recipe.keep)
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,58 @@
+"""A mask becomes what the archive keeps: a DICOM SEG and a structured report with volumes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydicom import Dataset
+
+from ailab_kernel.models import Bundle
+from ailab_kernel.objects.provenance import Provenance
+from ailab_kernel.objects.seg import write_seg
+from ailab_kernel.objects.sr import write_sr
+from ailab_kernel.recipes import find
+from ailab_kernel.volumes.masks import Mask
+from ailab_kernel.volumes.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The objects of one inference: SEG and TID 1500 SR, both referencing the source series."""
+
+    seg: Dataset
+    sr: Dataset
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return iter((self.seg, self.sr))
+
+
+def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, engine: str = "") -> Results:
+    """Write the SEG and the SR of a prediction.
+
+    The UIDs are made from the source series, the model, the recipe and the engine, the dates from ``when``: the same
+    inference gives the same bytes, and stored twice it is there once.
+
+    Parameters
+    ----------
+    mask
+        On the grid of ``vol``.
+    vol
+        The source series, with its headers.
+    bundle
+        The model.
+    when
+        The job's recorded time; Content Date (0008,0023) and Time (0008,0033).
+    engine
+        `Predictor.engine`.
+    """
+    provenance = Provenance(
+        algorithm=bundle.name,
+        version=str(bundle.version),
+        made_from=(vol.series_uid, bundle.digest, find(bundle.recipe).digest, engine),
+        when=when,
+        kind="AUTOMATIC",
+        series_description=f"AI-LAB {bundle.name}@{bundle.version}",
+        model_digest=bundle.digest,
+    )
+    seg = write_seg(mask, vol, provenance)
+    return Results(seg, write_sr(mask, vol, provenance, seg=seg))
