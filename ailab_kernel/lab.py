@@ -150,9 +150,9 @@ class Lab:
         examined, tested = self._model(model), self.datasets.get(dataset)
         other = self.models.get(baseline) if baseline else self._parent(examined)
         self._check_unseen([examined, *([other] if other else [])], tested)
-        parameters = {"model": examined.ref, "dataset": tested.ref, "baseline": other.ref if other else "", "seed": seed}
+        parameters = {"model": examined.ref, "dataset": tested.ref, "baseline": other.ref if other else ""}
         resolved = {"model": examined.digest, "dataset": tested.digest, "baseline": other.digest if other else ""}
-        return self._run("validate", parameters, resolved=resolved)
+        return self._run("validate", {**parameters, "seed": seed}, resolved=resolved)
 
     def infer(self, *, model: "str | Bundle", studies: "Sequence[Study]", store: bool = True) -> "Report":
         """Run a model on studies; SEG and SR go back to the archive when ``store`` is set."""
@@ -163,7 +163,8 @@ class Lab:
         if not series:
             msg = "no studies to infer on: the search found none; widen it (ailab archive search)"
             raise NotFound(msg)
-        return self._run("infer", {"model": used.ref, "series": series, "store": store}, resolved={"model": used.digest})
+        parameters = {"model": used.ref, "series": series, "store": store}
+        return self._run("infer", parameters, resolved={"model": used.digest})
 
     def report(self, report_id: str) -> "Report":
         """Return a report by its id."""

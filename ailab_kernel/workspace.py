@@ -63,7 +63,8 @@ class Workspace:
     def archive_url(self) -> str:
         """The archive's URL, a folder with its full path."""
         scheme, _, rest = self.settings.archive.partition(":")
-        return f"folder:{self.home / rest}" if scheme == "folder" and not rest.startswith("/") else self.settings.archive
+        relative = scheme == "folder" and not rest.startswith("/")
+        return f"folder:{self.home / rest}" if relative else self.settings.archive
 
     def __reduce__(self) -> tuple[type["Workspace"], tuple[Settings]]:
         """Travel to a worker as settings; it opens its own archive and catalog there."""

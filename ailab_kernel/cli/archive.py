@@ -86,7 +86,8 @@ def _datasets(paths: list[Path], aside: list[str]) -> "Iterator[Dataset]":
     from ailab_kernel.dicom.parsing import read_dataset
     from ailab_kernel.ground.errors import DicomError, NotFound
 
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()]
+    found = (file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))))
+    files = [file for file in found if file.is_file()]
     if not files:
         msg = "no files there; give DICOM files or folders that hold them"
         raise NotFound(msg)

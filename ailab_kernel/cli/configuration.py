@@ -1,10 +1,12 @@
 """``ailab config``: which settings hold here, and whether they can be understood."""
 
+from collections.abc import Callable
+
 import typer
 
 from ailab_kernel.ground.errors import AilabError
 
-from .show import AsJson, line, show
+from .show import AsJson, lines, show
 
 app = typer.Typer(help="Show and check settings. Example: ailab config check", no_args_is_help=True)
 
@@ -26,15 +28,17 @@ def check(as_json: AsJson = False) -> None:
     from ailab_kernel.workspace import open_workspace
 
     workspace = open_workspace()
-    tried = {"settings": lambda: str(workspace.home), "catalog": lambda: _roles(workspace.catalog.roles_enforced),
-             "archive": lambda: f"{len(workspace.archive.search_studies())} studies in {workspace.archive.url}"}  # fmt: skip
-    findings = [_try(what, act) for what, act in tried.items()]
-    show(findings, as_json=as_json, table=lambda: [line(f"{f['part']}: {f['finding']}") for f in findings])
+    findings = [
+        _try("settings", lambda: str(workspace.home)),
+        _try("catalog", lambda: _roles(workspace.catalog.roles_enforced)),
+        _try("archive", lambda: f"{len(workspace.archive.search_studies())} studies in {workspace.archive.url}"),
+    ]
+    show(findings, as_json=as_json, table=lambda: lines([f"{one['part']}: {one['finding']}" for one in findings]))
     if not all(finding["ok"] for finding in findings):
         raise typer.Exit(1)
 
 
-def _try(what: str, act) -> dict[str, object]:  # noqa: ANN001 - a function of nothing
+def _try(what: str, act: Callable[[], str]) -> dict[str, object]:
     try:
         return {"part": what, "ok": True, "finding": act()}
     except AilabError as error:

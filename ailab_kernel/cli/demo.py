@@ -54,7 +54,7 @@ FIRST_SEED = {"annotate": 500_000, "validate": 510_000, "infer": 520_000}
 
 
 def demo(
-    full: Annotated[bool, typer.Option("--full", help="The seed's own scale: 100, 20 and 30 studies of 512×512×100.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The seed's scale: 100, 20, 30 studies of 512×512×100.")] = False,
     home: Annotated[Path | None, typer.Option(help="Lab folder; default: the lab of this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,8 +66,8 @@ def demo(
     page = _index(lab, scale, reports)
     figures = reports["validate"].metrics["difference"]["heart-wall"]["difference"]
     took = time.monotonic() - started
-    body = {"index": str(page), "reports": {name: report.id for name, report in reports.items()}, "seconds": round(took, 1),
-            "tuned_minus_base_dice": figures}  # fmt: skip
+    body = {"index": str(page), "reports": {name: report.id for name, report in reports.items()},
+            "seconds": round(took, 1), "tuned_minus_base_dice": figures}  # fmt: skip
 
     def _table() -> None:
         line(f"tuned beats base by {figures['mean']:.3f} Dice on {figures['n']} unseen phantoms, "
@@ -92,8 +92,12 @@ def _play(lab: "Lab", scale: Scale) -> "Mapping[str, Report]":
     lab.models.promote(run.model, "champion", evidence=validated)
     inferred = _stage("inferring with heart-wall@champion; SEG and SR go to the archive", lab.infer,
                       model="heart-wall@champion", studies=cohorts["infer"])  # fmt: skip
-    annotated = next(r for r in lab.reports() if r.id.startswith("annotate") and r.manifest["parameters"]["task"] == task.ref)
-    return {"annotate": annotated, "train": run.report, "validate": validated, "infer": inferred}
+    return {"annotate": _report_on(lab, task.ref), "train": run.report, "validate": validated, "infer": inferred}
+
+
+def _report_on(lab: "Lab", task: str) -> "Report":
+    """The annotation report of a task."""
+    return next(report for report in lab.reports() if report.manifest.get("parameters", {}).get("task") == task)
 
 
 def _stage(told: str, act: Any, *args: Any, **kwargs: Any) -> Any:

@@ -48,7 +48,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:  # the boundary: whatever it is, the person gets one line
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the person gets one line
         sys.stderr.write(f"ailab: internal error ({type(error).__name__}); details in {_log(error)}\n")
         sys.exit(1)
     sys.exit(0)

@@ -19,7 +19,7 @@ app = typer.Typer(help="Make phantom studies. Example: ailab phantoms make ./out
 
 @app.command()
 def make(
-    folder: Annotated[Path | None, typer.Argument(help="Folder for the files; none puts them into the archive.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder for the files; none: into the archive.")] = None,
     count: Annotated[int, typer.Option(help="How many studies.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of the first; each further study takes the next.")] = 1,
     style: Annotated[str, typer.Option(help="Site style: university, general-hospital, mixed.")] = "general-hospital",
@@ -34,14 +34,14 @@ def make(
     if style not in STYLES:
         msg = f"--style {style!r}: one of {', '.join(STYLES)} is expected"
         raise WrongUse(msg)
-    archive, done = open_lab().archive if not folder else None, []
+    archive, done = open_lab().archive, []
     for number in track(range(seed, seed + count), what="phantoms made"):
         study = made(random_phantom(number, style=STYLES[style], size=_size(size)))
         objects = dicom_objects(study)
-        if archive:
-            archive.store(objects)
-        else:
+        if folder:
             _save(objects, folder / f"phantom-{number}")
+        else:
+            archive.store(objects)
         done.append({"seed": number, "study": study.volume.study_uid, "series": study.volume.series_uid})
     show(done, as_json=as_json)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .asked import open_lab
-from .show import AsJson, line, show
+from .show import AsJson, line, lines, show
 
 app = typer.Typer(help="List, show, verify and replay reports. Example: ailab report list", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="A report's id, e.g. validate-1a2b3c4d.")]
@@ -39,7 +39,7 @@ def verify(report: Id, as_json: AsJson = False) -> None:
     """Check a report's seal, files and inputs. Example: ailab report verify validate-1a2b3c4d."""
     findings = open_lab().verify(report)
     show({"report": report, "intact": not findings, "findings": findings}, as_json=as_json,
-         table=lambda: [line(text) for text in findings or [f"{report}: seal, files and inputs are intact"]])  # fmt: skip
+         table=lambda: lines(findings or (f"{report}: seal, files and inputs are intact",)))  # fmt: skip
     if findings:
         raise typer.Exit(1)
 
@@ -49,6 +49,6 @@ def replay(report: Id, as_json: AsJson = False) -> None:
     """Run a report again: identical, or what differs. Example: ailab report replay validate-1a2b3c4d."""
     done = open_lab().replay(report)
     show({"report": report, "identical": done.identical, "differences": done.differences}, as_json=as_json,
-         table=lambda: [line(text) for text in done.differences or (f"{report}: identical metrics",)])  # fmt: skip
+         table=lambda: lines(done.differences or (f"{report}: identical metrics",)))  # fmt: skip
     if not done.identical:
         raise typer.Exit(1)

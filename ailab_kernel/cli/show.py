@@ -37,6 +37,12 @@ def line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def lines(texts: Sequence[str]) -> None:
+    """Print several lines of result."""
+    for text in texts:
+        line(text)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -123,7 +123,7 @@ def _keep(catalog: "Catalog", volume: Volume, *, patient: str, reason: str) -> I
         "facts": dict(volume.facts),
         "reason": reason,
     }
-    catalog.audit("intake", series=volume.series_uid, patient=body["patient"], reason=reason)
+    catalog.audit("intake", series=volume.series_uid, image=str(body["image"]), reason=reason)
     return _image(catalog.append(KIND, body, name=volume.series_uid))
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ailab_kernel.ground.errors import VolumeError, WrongUse
 from ailab_kernel.archives.instances import encode
+from ailab_kernel.ground.errors import VolumeError, WrongUse
 from ailab_kernel.ground.ids import Ref, canonical_json
 from ailab_kernel.ground.store import atomic_write
 from ailab_kernel.models import Bundle, base_bundle, read_bundle
@@ -59,7 +59,9 @@ def plain_bundle(ref: str) -> Bundle:
     return base_bundle(wished.name)
 
 
-def infer_plain(bundle: Bundle, source: Path, output: Path, *, device: str = "auto", cache: Path | None = None) -> PlainRun:
+def infer_plain(
+    bundle: Bundle, source: Path, output: Path, *, device: str = "auto", cache: Path | None = None
+) -> PlainRun:
     """Segment every image series found in ``source`` and write the results below ``output``.
 
     Parameters

@@ -44,8 +44,8 @@ class Bundle:
     name: str
     version: int
     body: Mapping[str, Any] = field(repr=False)
+    _read: Callable[[str], bytes] = field(repr=False, compare=False)
     parents: tuple[str, ...] = field(default=(), repr=False)
-    _read: Callable[[str], bytes] = field(default=None, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -113,8 +113,10 @@ class Bundle:
         return folder
 
     def _repr_html_(self) -> str:
-        rows = {"model": self.ref, "recipe": self.recipe, "network": self.network["_target_"],
-                "weights": f"sha256 {self.weights_digest[:12]}", "about": self.metadata.get("description", "")}  # fmt: skip
+        rows = {
+            "model": self.ref, "recipe": self.recipe, "network": self.network["_target_"],
+            "weights": f"sha256 {self.weights_digest[:12]}", "about": self.metadata.get("description", ""),
+        }  # fmt: skip
         cells = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
         return f"<table>{cells}</table>"
 
@@ -148,7 +150,7 @@ def read_bundle(folder: Path, *, name: str = "") -> Bundle:
         "metadata": metadata,
         "files": {path: sha256(data) for path, data in sorted(files.items())},
     }
-    return Bundle(called, 0, body, _read=files.__getitem__)
+    return Bundle(called, 0, body, files.__getitem__)
 
 
 def write_bundle(

@@ -134,7 +134,7 @@ class Models:
             self._catalog.point(KIND, bundle.name, GENERAL, digest=bundle.digest, reason="comes with AI-LAB")
 
     def _bundle(self, record: Record) -> Bundle:
-        return Bundle(record.name, record.version, record.body, record.parents, self._reader(record))
+        return Bundle(record.name, record.version, record.body, self._reader(record), record.parents)
 
     def _reader(self, record: Record) -> Callable[[str], bytes]:
         files = record.body["files"]

@@ -4,7 +4,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from ailab_kernel.datasets.dataset import DatasetVersion, Datasets
+from ailab_kernel.datasets.dataset import Datasets, DatasetVersion
 from ailab_kernel.ground.errors import TrainingError
 from ailab_kernel.models import Bundle, Models, read_bundle, write_bundle
 from ailab_kernel.recipes import Recipe, find

@@ -67,7 +67,7 @@ def test_one_changed_byte_is_found_and_named(tmp_path, workspace):
     stored.chmod(0o644)
     stored.write_bytes(data)
     for act in (bundle.weights, bundle.check, lambda: models.promote("tiny@1", "champion", evidence=Report(workspace, bundle))):
-        with pytest.raises(ModelChanged, match="tiny@1: models/model.safetensors"):
+        with pytest.raises(ModelChanged, match=r"tiny@1: models/model\.safetensors"):
             act()
 
 
