@@ -122,7 +122,9 @@ def convert(module: "nn.Module", roi: tuple[int, int, int], folder: Path) -> Pat
         with warnings.catch_warnings():
             # torch.jit.trace is how OpenVINO 2026 reads a network, and torch 2.13 calls it deprecated.
             warnings.simplefilter("ignore")
-            model = frontend.convert(frontend.load(TorchScriptPythonDecoder(module, example_input=_example(shape))))
+            # Kept in a name: OpenVINO goes on reading from the decoder while it converts.
+            decoder = TorchScriptPythonDecoder(module, example_input=_example(shape))
+            model = frontend.convert(frontend.load(decoder))
         model.reshape({0: list(shape)})
     except RuntimeError as error:
         msg = f"OpenVINO cannot convert {type(module).__name__}: {str(error).splitlines()[0]}"

@@ -181,9 +181,10 @@ def prepare(recipe: Recipe, vol: Volume) -> tuple[np.ndarray, Grid]:
     low, high = recipe.window_hu
     grid = model_grid(vol.grid, recipe.spacing_mm)
     # Cut off before averaging: padding of -3024 HU beside the body must not darken the skin.
-    cut = np.clip(vol.values, low, high)
-    image = to_grid(cut, vol.grid, grid, fill=low)
-    return np.clip((image - np.float32(low)) / np.float32(high - low), 0.0, 1.0), grid
+    image = np.clip(vol.values, low, high)
+    image -= np.float32(low)
+    image *= np.float32(1 / (high - low))
+    return np.clip(to_grid(image, vol.grid, grid), 0.0, 1.0), grid
 
 
 def truth_on_grid(recipe: Recipe, truth: Mask, grid: Grid) -> np.ndarray:
