@@ -58,18 +58,21 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, *, users: dict[str, str] | None = None) -> Iterator[Orthanc]:
+def orthanc(folder: Path, *, users: dict[str, str] | None = None, lua: str = "") -> Iterator[Orthanc]:
     """A fresh Orthanc with DICOMweb and C-STORE, its storage in ``folder``, ended with the block.
 
     Parameters
     ----------
     users
         Names and passwords; anybody may enter where it is left out.
+    lua
+        Script that Orthanc runs, for example a ``ReceivedInstanceFilter``.
     """
     need_service("Orthanc", str(DICOMWEB_PLUGIN), package="orthanc orthanc-dicomweb")
     need_service("unshare", "ip", package="util-linux iproute2")
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "orthanc.json"
+    (folder / "script.lua").write_text(lua)
     config.write_text(json.dumps(_config(folder, users)))
     with (folder / "orthanc.log").open("wb") as log, _ports() as (http, dicom):
         process = _start([shutil.which("Orthanc") or "Orthanc", str(config)], {http: _HTTP, dicom: _DICOM}, log)
@@ -119,5 +122,5 @@ def _config(folder: Path, users: dict[str, str] | None) -> dict:
         "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True,
         "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True, "DicomCheckCalledAet": False, "TcpNoDelay": True,
         "OverwriteInstances": True, "StoreMD5ForAttachments": False, "SyncStorageArea": False,
-        "Plugins": [str(DICOMWEB_PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        "LuaScripts": [str(folder / "script.lua")], "Plugins": [str(DICOMWEB_PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }

@@ -6,7 +6,9 @@ what it holds under them is compared. Two clients that store one new UID with di
 therefore told apart by the server's own policy, not here.
 """
 
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -19,7 +21,7 @@ from ailab_kernel.ground.errors import ArchiveRefused, DicomError, NotFound
 
 from . import qido
 from .archive import Refused, Series, SeriesList, Stored, Studies
-from .found import series_of, sorted_series, sorted_studies, study_of, with_series_words
+from .found import check_uids, series_of, sorted_series, sorted_studies, study_of, with_series_words
 from .instances import Instance, encode, instance, same_content, uid_of
 from .matching import Condition, accepted, series_conditions, study_conditions
 from .server import Server, answers, server_of
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
 
 _AS_STORED = (("application/dicom", "*"),)     # any transfer syntax: nothing is transcoded on the way
-_BATCH, _BATCH_BYTES = 64, 64 << 20            # of one STOW request
+_BATCH, _BATCH_BYTES = 50, 64 << 20            # of one STOW request
+_COMPARED_AT_ONCE = 4
+_INDEXING_S = (0.0, 0.5, 1.5)                  # when a search looks for what was stored, each after the one before
 _SOME_REFUSED = (400, 409, 413, 415)           # about what was sent, not about who sent it
 _CONFLICT = "this SOP Instance UID is already stored with other content; the archive keeps what it has"
 
@@ -86,6 +90,7 @@ class DicomwebArchive:
 
     def delete(self, study_uid: str, series_uid: str = "") -> None:
         """Remove a study or one series, where the server offers it (PS3.18 does not ask it to)."""
+        check_uids(study_uid, series_uid)
         if not self.search_series(study_uid, series=series_uid):
             raise NotFound(f"no {'series ' + series_uid if series_uid else 'study ' + study_uid} in {self.url}; "
                            "search the archive again")
@@ -113,12 +118,12 @@ class DicomwebArchive:
             raise NotFound(missing)
 
     def _store_batch(self, batch: list[Instance]) -> Stored:
-        known = self._known([one.uid for one in batch])
+        held = self._held(self._known([one.uid for one in batch]))
         fresh: dict[str, Instance] = {}
         total = Stored()
         for one in batch:
-            if one.uid in known:
-                total += _compared(one, self._held(known[one.uid]))
+            if one.uid in held:
+                total += _compared(one, held[one.uid])
             elif one.uid in fresh:
                 total += _compared(one, fresh[one.uid].data)
             else:
@@ -138,15 +143,26 @@ class DicomwebArchive:
         return sum((self._send([one]) for one in batch), Stored())
 
     def _confirmed(self, uids: list[str], answer: Dataset) -> Stored:
-        """What the STOW-RS response says of each instance (PS3.18 annex I.2), else what a search says."""
-        said = {str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence") or ()}
-        failed = {str(item.ReferencedSOPInstanceUID): item.get("FailureReason")
+        """What became of each instance: the STOW-RS response (PS3.18 annex I.2) says which failed, a search which are
+        there. A response alone is not trusted: Orthanc's names instances that its filter threw away as stored.
+        """
+        failed = {str(item.ReferencedSOPInstanceUID): "the archive refused it (failure reason "
+                  f"{item.FailureReason:#06x}, PS3.18 annex I.2.2); see its log"
                   for item in answer.get("FailedSOPSequence") or ()}
-        said |= self._known([uid for uid in uids if uid not in said and uid not in failed]).keys()
-        reasons = {uid: f"the archive refused it (failure reason {failed[uid]}, PS3.18 annex I.2.2); see its log"
-                   if uid in failed else "the archive did not confirm it; store it again"
-                   for uid in uids if uid not in said}
-        return Stored(len(uids) - len(reasons), 0, tuple(Refused(uid, reason) for uid, reason in reasons.items()))
+        missing = self._unlisted([uid for uid in uids if uid not in failed])
+        failed |= dict.fromkeys(missing, "the archive took it but does not list it; see its log, and store it again")
+        return Stored(stored=len(uids) - len(failed),
+                      refused=tuple(Refused(uid, reason) for uid, reason in failed.items()))
+
+    def _unlisted(self, uids: list[str]) -> list[str]:
+        """Those that the archive does not list, after the time that some take to index."""
+        for pause_s in _INDEXING_S:
+            time.sleep(pause_s)
+            known = self._known(uids)
+            uids = [uid for uid in uids if uid not in known]
+            if not uids:
+                break
+        return uids
 
     def _known(self, uids: list[str]) -> dict[str, qido.Attributes]:
         """Where these SOP Instance UIDs are, in whatever series."""
@@ -156,7 +172,12 @@ class DicomwebArchive:
         found = qido.find(self._client, self.server, "instances", (condition,))
         return {str(one["SOPInstanceUID"]): one for one in found if accepted((condition,), one)}
 
-    def _held(self, place: qido.Attributes) -> bytes:
+    def _held(self, known: dict[str, qido.Attributes]) -> dict[str, bytes]:
+        """What the archive holds under known UIDs, as PS3.10 files; a few at a time."""
+        with ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
+            return dict(zip(known, pool.map(self._fetch, known.values()), strict=True))
+
+    def _fetch(self, place: qido.Attributes) -> bytes:
         with answers(self.server, "compare"), guarded("an instance as it arrived"):
             return encode(self._client.retrieve_instance(*(place[keyword] for keyword in qido.IDENTITY),
                                                          media_types=_AS_STORED))
@@ -200,6 +221,6 @@ def _stow(client: "DICOMwebClient", batch: list[Instance]) -> Dataset | None:
 
 
 def _compared(new: Instance, existing: bytes) -> Stored:
-    if same_content(new, existing):
+    if same_content(new.data, existing):
         return Stored(already=1)
     return Stored(refused=(Refused(new.uid, _CONFLICT),))

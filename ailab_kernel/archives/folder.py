@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -27,7 +27,7 @@ from ailab_kernel.ground.errors import ArchiveError, DicomError, NotFound, Setti
 
 from . import index as table
 from .archive import Refused, Series, SeriesList, Stored, Studies
-from .found import series_of, sorted_series, sorted_studies, study_of, with_series_words
+from .found import check_uids, series_of, sorted_series, sorted_studies, study_of, with_series_words
 from .index import Index, Row
 from .instances import Instance, instance, same_content, uid_of
 from .matching import accepted, series_conditions, study_conditions
@@ -41,10 +41,11 @@ _CONFLICT = "this SOP Instance UID is already stored with other content; the new
 
 @dataclass(frozen=True)
 class _Written:
-    """An instance whose bytes wait in the incoming folder for their name."""
+    """An instance whose bytes (no longer in ``instance``) wait in the incoming folder for their name."""
 
     instance: Instance
     path: Path
+    synced: "Future[None]"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class FolderArchive:
 
     def delete(self, study_uid: str, series_uid: str = "") -> None:
         """Remove a study or one series, with what lies aside in ``conflicts/`` of it."""
+        check_uids(study_uid, series_uid)
         rows: list[Row] = []
         if self._opened():
             with self._filing("delete"), self._index.writing() as db:
@@ -143,29 +145,41 @@ class FolderArchive:
             return table.series_rows(db, studies)
 
     def _read(self, row: Row) -> Dataset:
+        path = self.root / row.path
         try:
-            return read_dataset(self.root / row.path)
-        except DicomError as error:
-            raise ArchiveError(f"instance {row.uid} in {self.url} cannot be read: {error}; restore the file, or call "
-                               "reindex() to leave it out") from error
+            if path.stat().st_size != row.size:
+                raise DicomError(f"the file changed since it was stored, {row.size} bytes then")
+            return read_dataset(path)
+        except (DicomError, FileNotFoundError) as error:
+            raise ArchiveError(f"instance {row.uid} in {self.url} cannot be read ({error}); restore the file, or call "
+                               "reindex() to take the folder as it is") from error
 
     def _store_batch(self, datasets: Iterable[Dataset]) -> Stored:
         self._open()
         with self._incoming() as folder, ThreadPoolExecutor(_SYNC_THREADS) as pool:
-            written, refused, synced = [], [], []
-            for number, ds in enumerate(datasets):
-                try:
-                    new = instance(ds)
-                except DicomError as error:
-                    refused.append(Refused(uid_of(ds), str(error)))
-                    continue
-                written.append(_Written(new, folder / f"{number}.part"))
-                with self._filing("store"):
-                    synced.append(_write(written[-1], pool))
+            with self._index.reading() as db:
+                taken = [self._take(ds, folder / f"{number}.part", db=db, pool=pool)
+                         for number, ds in enumerate(datasets)]
+            written = [one for one in taken if isinstance(one, _Written)]
             with self._filing("store"):
-                for one in synced:
-                    one.result()
-                return self._publish(written) + Stored(refused=tuple(refused))
+                for one in written:
+                    one.synced.result()
+                published = self._publish(written)
+            return sum((one for one in taken if isinstance(one, Stored)), published)
+
+    def _take(self, ds: Dataset, path: Path, *, db: Connection, pool: ThreadPoolExecutor) -> "_Written | Stored":
+        """Write an instance that the index does not know, and let the pool wait for the disk."""
+        try:
+            new = instance(ds)
+        except DicomError as error:
+            return Stored(refused=(Refused(uid_of(ds), str(error)),))
+        row = table.row_of(db, new.uid)
+        if row and row.content == new.content and (self.root / row.path).exists():
+            return Stored(already=1)
+        with self._filing("store"), path.open("wb") as file:
+            file.write(new.data)
+            synced = pool.submit(_sync_and_close, os.dup(file.fileno()))
+        return _Written(replace(new, data=b""), path, synced)
 
     def _publish(self, written: list[_Written]) -> Stored:
         """Give the written files their names, make the folders durable, then the index; under the write lock."""
@@ -186,21 +200,13 @@ class FolderArchive:
             folders |= self._move(one.path, path)
             table.add(db, self._row(new, path), new.shown)
             return Stored(stored=1)
-        if self._same(new, row, path):
+        if (row and row.content == new.content) or _same_files(one.path, self.root / path):
             if row is None:                    # a crash came between its name and its line in the index
                 table.add(db, self._row(new, path), new.shown)
             return Stored(already=1)
         folders |= self._move(one.path, Path(CONFLICTS, new.study_uid, new.series_uid,
                                              f"{new.uid}.{new.content[:16]}.dcm"))
         return Stored(refused=(Refused(new.uid, _CONFLICT),))
-
-    def _same(self, new: Instance, row: Row | None, path: Path) -> bool:
-        if row and row.content == new.content:
-            return True
-        try:
-            return same_content(new, (self.root / path).read_bytes())
-        except DicomError:
-            return False
 
     def _row(self, new: Instance, path: Path) -> Row:
         found = (self.root / path).stat()
@@ -255,11 +261,11 @@ def open_url(url: str) -> FolderArchive:
     return FolderArchive(Path(path).expanduser().absolute())
 
 
-def _write(one: _Written, pool: ThreadPoolExecutor) -> Future:
-    """Write now, and let the pool wait for the disk."""
-    with one.path.open("wb") as file:
-        file.write(one.instance.data)
-        return pool.submit(_sync_and_close, os.dup(file.fileno()))
+def _same_files(one: Path, other: Path) -> bool:
+    try:
+        return same_content(one.read_bytes(), other.read_bytes())
+    except DicomError:
+        return False
 
 
 def _sync_and_close(descriptor: int) -> None:

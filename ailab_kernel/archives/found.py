@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+from ailab_kernel.dicom.uids import check_uid
+from ailab_kernel.ground.errors import DicomError, WrongUse
+
 from . import matching
 from .archive import Archive, Series, SeriesList, Studies, Study
 
@@ -33,6 +36,21 @@ def with_series_words(archive: Archive, match: Mapping[str, object]) -> dict[str
     asked = {"study": studies["study"]} if "study" in studies else {}
     uids = sorted({one.study_uid for one in archive.search_series(**asked, **series)})
     return studies | {"study": uids} if uids else None
+
+
+def check_uids(study_uid: str, series_uid: str = "") -> None:
+    """Refuse to name a study or series by what is no UID (an empty study UID would mean everything).
+
+    Raises
+    ------
+    WrongUse
+        ``study_uid`` is none, or ``series_uid`` is given and none.
+    """
+    try:
+        check_uid(study_uid)
+        check_uid(series_uid or study_uid)
+    except DicomError as error:
+        raise WrongUse(f"{error}; take the UID from a search") from error
 
 
 def sorted_studies(studies: Iterable[Study]) -> Studies:

@@ -13,6 +13,7 @@ from ailab_kernel.dicom.parsing import guarded, read_dataset
 from ailab_kernel.dicom.uids import check_uid
 from ailab_kernel.ground.errors import DicomError
 
+_META_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _META_LENGTH_AT = 140          # PS3.10 7.1: 128 preamble, DICM, then (0002,0000) UL 4 with its value at byte 140
 SHOWN = ("Modality", "StudyDate", "StudyDescription", "SeriesDescription", "SeriesNumber", "BodyPartExamined",
          "PatientID", "PatientName", "AccessionNumber")
@@ -107,6 +108,8 @@ def encode(ds: Dataset) -> bytes:
 
 def fingerprint(data: bytes) -> str:
     """SHA-256 of the transfer syntax and the data set of a PS3.10 file (its file meta information aside)."""
+    if data[_META_LENGTH_AT - 8:_META_LENGTH_AT] != _META_LENGTH:
+        return canonical(data)                 # a file without the group length that PS3.10 7.1 asks for
     length, = struct.unpack_from("<I", data, _META_LENGTH_AT)
     body = _META_LENGTH_AT + 4 + length
     at = data.find(b"\x02\x00\x10\x00UI", _META_LENGTH_AT, body)
@@ -117,15 +120,13 @@ def fingerprint(data: bytes) -> str:
     return digest.hexdigest()
 
 
-def same_content(new: Instance, existing: bytes) -> bool:
-    """Whether an existing PS3.10 file holds what ``new`` holds.
+def same_content(one: bytes, other: bytes) -> bool:
+    """Whether two PS3.10 files say the same.
 
-    Compared as stored first, then both read and written the same way, since another writer may have padded or
-    nested the same values differently.
+    Compared as they are first, then both read and written the same way, since another writer may have padded or nested
+    the same values differently.
     """
-    if fingerprint(existing) == new.content:
-        return True
-    return canonical(existing) == canonical(new.data)
+    return fingerprint(one) == fingerprint(other) or canonical(one) == canonical(other)
 
 
 def canonical(data: bytes) -> str:

@@ -1,6 +1,6 @@
 """Make a folder archive's index agree with its files, however they came there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
@@ -45,6 +45,7 @@ def reindex(root: Path, index: Index) -> Reindexed:
     while read := list(islice(reading, _READ_AT_ONCE)):
         refused += [one for one in read if isinstance(one, Refused)]
         with index.writing() as db:
+            table.drop(db, (known[path] for path in _paths(read) if path in known))
             answers = [_take_up(db, root, *one) for one in read if not isinstance(one, Refused)]
         refused += [one for one in answers if one]
         added += answers.count(None)
@@ -86,6 +87,10 @@ def _read(root: Path, path: str) -> tuple[Row, tuple[str, ...]] | Refused:
         return Refused(path, str(error))
     except OSError as error:
         return Refused(path, f"cannot be read ({error.strerror}); check its permissions")
+
+
+def _paths(read: Iterable[tuple[Row, tuple[str, ...]] | Refused]) -> Iterator[str]:
+    yield from (one.what if isinstance(one, Refused) else one[0].path for one in read)
 
 
 def _take_up(db: Connection, root: Path, row: Row, values: tuple[str, ...]) -> Refused | None:

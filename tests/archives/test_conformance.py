@@ -1,10 +1,12 @@
 """What every archive does alike: the same questions, the same answers."""
 
 import datetime
+import pickle
 from collections.abc import Iterator
 
 import pytest
 from pydicom import DataElement, Dataset
+from pydicom.uid import RLELossless
 
 from ailab_kernel.archives import Archive, Series, Studies
 from ailab_kernel.dicom.uids import derived_uid
@@ -150,6 +152,18 @@ def test_retrieve_gives_back_what_was_stored(filled: Archive) -> None:
     assert [ds.file_meta.TransferSyntaxUID for ds in back] == ["1.2.840.10008.1.2.1"] * 3
 
 
+def test_compressed_instances_stay_as_they_are(archive: Archive) -> None:
+    packed = make(HOSPITAL[0])
+    for ds in packed:
+        ds.compress(RLELossless)
+    sent = [ds.PixelData for ds in packed]
+    assert archive.store(packed).stored == 3
+    back = by_number(archive.retrieve(series_of(archive, HOSPITAL[0])))
+    assert [ds.file_meta.TransferSyntaxUID for ds in back] == [RLELossless] * 3
+    assert [ds.PixelData for ds in back] == sent
+    assert archive.store(back).already == 3
+
+
 def test_retrieve_is_a_stream(filled: Archive) -> None:
     stream = filled.retrieve(series_of(filled, HOSPITAL[0]))
     assert iter(stream) is stream
@@ -205,6 +219,23 @@ def test_refusals_never_name_the_patient(archive: Archive) -> None:
     refused, = archive.store([nameless]).refused
     assert "Adler" not in str(refused)
     assert "P1" not in str(refused)
+
+
+@pytest.mark.parametrize("uids", [("",), ("../..",), ("", HOSPITAL[0].series_uid), (A, "*")])
+def test_delete_needs_a_uid(filled: Archive, uids: tuple[str, ...]) -> None:
+    with pytest.raises(WrongUse, match="UID"):
+        filled.delete(*uids)
+    assert len(filled.search()) == 4
+
+
+def test_delete_of_an_unknown_study(filled: Archive) -> None:
+    with pytest.raises(NotFound, match="no study"):
+        filled.delete(derived_uid("nobody"))
+
+
+def test_archive_and_studies_go_to_another_process(filled: Archive) -> None:
+    there = pickle.loads(pickle.dumps(filled.search(study=A)[0]))
+    assert {one.description for one in there.series} == {"lung", "soft tissue"}
 
 
 def test_store_leaves_the_dataset_alone(archive: Archive) -> None:
