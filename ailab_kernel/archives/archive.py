@@ -108,9 +108,11 @@ class Stored:
 
 @runtime_checkable
 class Archive(Protocol):
-    """An image archive. ``url`` is safe to show: it never holds a password."""
+    """An image archive."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where it is; safe to show, it never holds a password."""
 
     def search_studies(self, **match: object) -> Studies:
         """Studies that match every word (:data:`.matching.WORDS`); wildcards, date ranges and lists as DICOM has."""
@@ -165,8 +167,10 @@ def refused_table(what: str, refused: Iterable[Refused]) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    def row(cells: Iterable[object], tag: str) -> str:
-        inner = "".join(f"<{tag}>{escape('' if cell is None else str(cell))}</{tag}>" for cell in cells)
-        return f"<tr>{inner}</tr>"
-    body = "".join(row(cells, "td") for cells in rows)
-    return f"<table><thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"
+    body = "".join(_row(cells, "td") for cells in rows)
+    return f"<table><thead>{_row(head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def _row(cells: Iterable[object], tag: str) -> str:
+    inner = "".join(f"<{tag}>{escape('' if cell is None else str(cell))}</{tag}>" for cell in cells)
+    return f"<tr>{inner}</tr>"

@@ -56,7 +56,7 @@ class DicomwebArchive:
         if words is None:
             return Studies()
         conditions = study_conditions(words)
-        found = qido.find(self._client, self.server, "studies", conditions)
+        found = self._find("studies", conditions)
         return sorted_studies(study_of(one, self) for one in found if accepted(conditions, one))
 
     search = search_studies
@@ -64,7 +64,7 @@ class DicomwebArchive:
     def search_series(self, study_uid: str = "", **match: object) -> SeriesList:
         """Series that match; see :class:`.archive.Archive`."""
         conditions = series_conditions(match | ({"study": study_uid} if study_uid else {}))
-        found = qido.find(self._client, self.server, "series", conditions)
+        found = self._find("series", conditions)
         return sorted_series(series_of(one, self) for one in found if accepted(conditions, one))
 
     def retrieve(self, series: Series) -> Iterator[Dataset]:
@@ -104,6 +104,9 @@ class DicomwebArchive:
     @cached_property
     def _client(self) -> "DICOMwebClient":
         return self.server.connect()
+
+    def _find(self, level: str, conditions: Iterable[Condition]) -> list[qido.Attributes]:
+        return qido.find(self._client, conditions, server=self.server, level=level)
 
     def _stream(self, stream: Iterator[Dataset], missing: str) -> Iterator[Dataset]:
         empty = True
@@ -169,7 +172,7 @@ class DicomwebArchive:
         if not uids:
             return {}
         condition = Condition("SOPInstanceUID", "UI", tuple(uids))
-        found = qido.find(self._client, self.server, "instances", (condition,))
+        found = self._find("instances", (condition,))
         return {str(one["SOPInstanceUID"]): one for one in found if accepted((condition,), one)}
 
     def _held(self, known: dict[str, qido.Attributes]) -> dict[str, bytes]:
@@ -179,8 +182,8 @@ class DicomwebArchive:
 
     def _fetch(self, place: qido.Attributes) -> bytes:
         with answers(self.server, "compare"), guarded("an instance as it arrived"):
-            return encode(self._client.retrieve_instance(*(place[keyword] for keyword in qido.IDENTITY),
-                                                         media_types=_AS_STORED))
+            study_uid, series_uid, uid = (str(place[keyword]) for keyword in qido.IDENTITY)
+            return encode(self._client.retrieve_instance(study_uid, series_uid, uid, media_types=_AS_STORED))
 
 
 def open_url(url: str) -> DicomwebArchive:
@@ -211,7 +214,7 @@ def _stow(client: "DICOMwebClient", batch: list[Instance]) -> Dataset | None:
     try:
         return client.store_instances([dcmread(BytesIO(one.data)) for one in batch])
     except requests.HTTPError as error:
-        if error.response.status_code not in _SOME_REFUSED:
+        if error.response is None or error.response.status_code not in _SOME_REFUSED:
             raise
         try:
             answer = Dataset.from_json(error.response.json())

@@ -3,7 +3,8 @@
 An instance counts as stored once its bytes, its name in the folder and its line in the index are on the disk, in
 that order; a crash in between leaves at worst a whole file that the next :meth:`FolderArchive.store` or
 :meth:`FolderArchive.reindex` takes up. Writers in any number of threads and processes take turns on the index's
-write lock; readers never wait.
+write lock; readers never wait. All of them must be on one machine: SQLite's write-ahead log needs shared memory, so a
+folder that several machines mount is for one of them to write, and a PACS or Orthanc is the archive for many.
 """
 
 import os
@@ -183,7 +184,8 @@ class FolderArchive:
 
     def _publish(self, written: list[_Written]) -> Stored:
         """Give the written files their names, make the folders durable, then the index; under the write lock."""
-        total, folders = Stored(), set()
+        total = Stored()
+        folders: set[Path] = set()
         with self._index.writing() as db:
             for one in written:
                 total += self._place(db, one, folders)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from typing import Any
 
 from ailab_kernel.dicom.uids import check_uid
 from ailab_kernel.ground.errors import DicomError, WrongUse
@@ -9,7 +10,7 @@ from ailab_kernel.ground.errors import DicomError, WrongUse
 from . import matching
 from .archive import Archive, Series, SeriesList, Studies, Study
 
-Attributes = Mapping[str, str | int | tuple[str, ...] | None]
+Attributes = Mapping[str, Any]
 
 
 def study_of(found: Attributes, archive: Archive) -> Study:
@@ -34,7 +35,7 @@ def with_series_words(archive: Archive, match: Mapping[str, object]) -> dict[str
     if not series:
         return studies
     asked = {"study": studies["study"]} if "study" in studies else {}
-    uids = sorted({one.study_uid for one in archive.search_series(**asked, **series)})
+    uids = sorted({one.study_uid for one in archive.search_series("", **asked, **series)})
     return studies | {"study": uids} if uids else None
 
 
@@ -61,9 +62,7 @@ def sorted_studies(studies: Iterable[Study]) -> Studies:
 
 def sorted_series(series: Iterable[Series]) -> SeriesList:
     """By study, number and UID."""
-    def place(one: Series) -> tuple[str, bool, int, str]:
-        return one.study_uid, one.number is None, one.number or 0, one.uid
-    return SeriesList(sorted(series, key=place))
+    return SeriesList(sorted(series, key=lambda one: (one.study_uid, one.number is None, one.number or 0, one.uid)))
 
 
 def _text(found: Attributes, keyword: str) -> str:

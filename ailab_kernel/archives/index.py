@@ -70,12 +70,8 @@ class Index:
         """Connection that is the archive's only writer until the block ends; durable once it has ended."""
         with self._connected() as db:
             db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
+            yield db
+            db.execute("COMMIT")               # left undone by an error: closing the connection rolls back
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

@@ -6,7 +6,7 @@ would have to be encoded is therefore asked for as a wildcard (``CT?chest``).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ _COUNTS = ("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances")
 Attributes = dict[str, str | tuple[str, ...]]
 
 
-def find(client: "DICOMwebClient", server: Server, level: str, conditions: Iterable[Condition]) -> list[Attributes]:
+def find(client: "DICOMwebClient", conditions: Iterable[Condition], *, server: Server, level: str) -> list[Attributes]:
     """Every answer at ``level`` ("studies", "series", "instances"), once, whatever the server's page size."""
     found: dict[tuple, Attributes] = {}
     for query in queries(conditions):
@@ -60,8 +60,7 @@ def _values(one: Condition) -> list[str]:
 
 def _pages(client: "DICOMwebClient", server: Server, level: str, query: dict[str, str]) -> Iterator[Attributes]:
     """Page after page until one brings nothing new: servers cap pages as they like, and some ignore the offset."""
-    ask = {"studies": client.search_for_studies, "series": client.search_for_series,
-           "instances": client.search_for_instances}[level]
+    ask: Callable[..., list[dict[str, Any]]] = getattr(client, f"search_for_{level}")
     fields = list(dict.fromkeys((*FIELDS[level], *query)))
     seen: set[tuple] = set()
     offset = 0

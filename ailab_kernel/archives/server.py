@@ -119,7 +119,7 @@ def answers(server: Server, act: str, *, missing: str = "", missing_is: type[Ail
     try:
         yield
     except requests.HTTPError as error:
-        status = error.response.status_code
+        status = error.response.status_code if error.response is not None else 0
         if status == 404 and missing:
             raise missing_is(missing) from None
         raise ArchiveRefused(f"{host} {_REFUSALS.get(status, f'answered HTTP {status} to {act}; see its log')}"
@@ -143,11 +143,12 @@ def _plain_adapter() -> "HTTPAdapter":
 
     class Plain(HTTPAdapter):
         def send(self, request: PreparedRequest, *args: object, **options: object) -> Response:
+            """Send with a query that is encoded no more than it must be."""
             path, mark, query = (request.url or "").partition("?")
             for encoded, plain in (("%2A", "*"), ("%3F", "?"), ("%2C", ",")):
                 query = query.replace(encoded, plain)
             request.url = path + mark + query
-            return super().send(request, *args, **options)
+            return super().send(request, *args, **options)     # type: ignore[arg-type]
 
     return Plain()
 

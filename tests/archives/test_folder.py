@@ -2,15 +2,18 @@
 
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 
 from ailab_kernel.archives import FolderArchive, open_archive
 from ailab_kernel.dicom.parsing import read_dataset
@@ -225,6 +228,36 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArchiveError, match="check permissions and free space"):
         open_archive(f"folder:{tmp_path}/file/below").store(hospital())
+
+
+def test_full_disk_is_named_and_nothing_is_lost(filled: FolderArchive) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(ArchiveError, match="cannot store"):
+            filled.store(make(Sample("large", "large", size=512)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((filled.root / ".incoming").iterdir())
+    assert filled.store(hospital()).already == len(hospital())
+    assert filled.store(make(Sample("large", "large", size=512))).stored == 3
+
+
+def test_a_source_that_breaks_off_leaves_no_rubbish(filled: FolderArchive) -> None:
+    def source() -> Iterator[Dataset]:
+        yield from make(Sample("broken", "broken"))
+        raise ConnectionError("the other archive went away")
+
+    with pytest.raises(ConnectionError):
+        filled.store(source())
+    assert not list((filled.root / ".incoming").iterdir())
+    assert filled.search(study=Sample("broken", "").study_uid) == ()
+
+
+def test_many_instances_are_stored_in_parts(archive: FolderArchive) -> None:
+    assert archive.store(iter(make(Sample("long", "long", slices=300, size=2)))).stored == 300
+    series, = archive.search_series()
+    assert series.instances == 300
 
 
 def test_threads_share_an_archive(archive: FolderArchive) -> None:
