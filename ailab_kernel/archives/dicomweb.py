@@ -105,6 +105,11 @@ class DicomwebArchive:
     def _client(self) -> "DICOMwebClient":
         return self.server.connect()
 
+    @cached_property
+    def _sender(self) -> "DICOMwebClient":
+        """For STOW-RS, sent once: dicomweb-client would repeat a large request without its body."""
+        return self.server.connect(attempts=1)
+
     def _find(self, level: str, conditions: Iterable[Condition]) -> list[qido.Attributes]:
         return qido.find(self._client, conditions, server=self.server, level=level)
 
@@ -138,7 +143,7 @@ class DicomwebArchive:
         if not batch:
             return Stored()
         with answers(self.server, "store", missing=f"{self.server.base} takes no STOW-RS; check the path in its URL"):
-            answer = _stow(self._client, batch)
+            answer = _stow(self._sender, batch)
         if answer is not None:
             return self._confirmed([one.uid for one in batch], answer)
         if len(batch) == 1:

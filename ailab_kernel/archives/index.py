@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
+from itertools import islice
 from pathlib import Path
 
 from ailab_kernel.ground.errors import ArchiveError
@@ -16,6 +17,7 @@ from .instances import SHOWN
 
 _VERSION = 1
 _PATIENCE_S = 60
+_NAMED_AT_MOST = 500           # SQLite allows so many variables at least; of more, all rows are judged anyway
 _SCHEMA = (
     f"""CREATE TABLE IF NOT EXISTS series (StudyInstanceUID TEXT, SeriesInstanceUID TEXT,
         {', '.join(f'{name} TEXT' for name in SHOWN)}, PRIMARY KEY (StudyInstanceUID, SeriesInstanceUID))""",
@@ -126,8 +128,9 @@ def drop(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def series_rows(db: sqlite3.Connection, study_uids: Iterable[str] = ()) -> list[dict[str, str | int]]:
-    """Every series (of these studies, of all when none is named) by keyword, with ``instances`` counted."""
-    wanted = tuple(study_uids)
+    """Every series by keyword, with ``instances`` counted; of these studies only, where they are few."""
+    wanted = tuple(islice(study_uids, _NAMED_AT_MOST + 1))
+    wanted = wanted if len(wanted) <= _NAMED_AT_MOST else ()
     where = f"WHERE StudyInstanceUID IN ({', '.join('?' * len(wanted))})" if wanted else ""
     found = db.execute("SELECT series.*, count(*) AS instances FROM series JOIN instances ON study_uid = "
                        f"StudyInstanceUID AND series_uid = SeriesInstanceUID {where} "

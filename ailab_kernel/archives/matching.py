@@ -49,7 +49,10 @@ class Condition:
 
     @cached_property
     def _tests(self) -> tuple[Callable[[str], bool], ...]:
-        return tuple(_TESTS.get(self.vr, _text_test)(value, self.vr) for value in self.values)
+        if self.vr == "UI":                    # thousands of UIDs, looked up at once
+            return (frozenset(self.values).__contains__,)
+        make = _date_test if self.vr == "DA" else _text_test
+        return tuple(make(value, self.vr) for value in self.values)
 
     def accepts(self, found: str | Iterable[str]) -> bool:
         """Whether an attribute's value (or any of several) matches."""
@@ -155,15 +158,9 @@ def _text_test(value: str, vr: str) -> Callable[[str], bool]:
     return lambda found: re.fullmatch(pattern, found, flags) is not None
 
 
-def _uid_test(value: str, _vr: str) -> Callable[[str], bool]:
-    return lambda found: found == value
-
-
 def _date_test(value: str, _vr: str) -> Callable[[str], bool]:
     if "-" not in value:
         return lambda found: found == value
     first, last = value.split("-")
     return lambda found: bool(found) and (first or "0") <= found <= (last or "9")
 
-
-_TESTS = {"UI": _uid_test, "DA": _date_test}

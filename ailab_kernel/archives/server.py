@@ -56,7 +56,7 @@ class Server:
         """Host and port, to name the server by."""
         return urlsplit(self.base).netloc
 
-    def connect(self) -> "DICOMwebClient":
+    def connect(self, *, attempts: int = _ATTEMPTS) -> "DICOMwebClient":
         """Client with the credentials; nothing is sent yet."""
         import requests
         from dicomweb_client import DICOMwebClient
@@ -70,7 +70,7 @@ class Server:
         if self.token_env:
             headers["Authorization"] = f"Bearer {_variable(self.token_env)}"
         client = DICOMwebClient(self.base, session=session, headers=headers, timeout=(_CONNECT_S, self.timeout_s))
-        client.set_http_retry_params(max_attempts=_ATTEMPTS, wait_exponential_multiplier=_PAUSE_MS)
+        client.set_http_retry_params(max_attempts=attempts, wait_exponential_multiplier=_PAUSE_MS)
         return client
 
 

@@ -125,6 +125,23 @@ def test_broken_answers_to_retrieve(body: bytes) -> None:
         list(open_archive(url).retrieve(open_series()))
 
 
+def test_an_archive_that_goes_away_in_the_middle() -> None:
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=x\r\n"
+                               b"Content-Length: 1000000\r\n\r\n--x\r\n\r\nhalf an inst")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        archive = open_archive(f"dicomweb+http://127.0.0.1:{listener.getsockname()[1]}/dicom-web")
+        with pytest.raises(ArchiveUnreachable, match="no answer from"):
+            list(archive.retrieve(open_series()))
+        thread.join()
+
+
 def open_series() -> object:
     from ailab_kernel.archives import Series
     return Series("1.2.3", "1.2.3.4")

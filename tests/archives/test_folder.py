@@ -214,16 +214,6 @@ def test_a_crash_between_name_and_index_is_healed(filled: FolderArchive) -> None
     assert len(empty.search()) == 4
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folder_without_permission_is_named(filled: FolderArchive) -> None:
-    filled.root.chmod(0o500)
-    try:
-        with pytest.raises(ArchiveError, match="permissions"):
-            filled.store(make(Sample("new", "new")))
-    finally:
-        filled.root.chmod(0o700)
-
-
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArchiveError, match="check permissions and free space"):
