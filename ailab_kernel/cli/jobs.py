@@ -36,7 +36,7 @@ def submit(
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List jobs: queued, running, done, failed or held, with the reason. Example: ailab jobs list."""
-    show([_row(job) for job in open_lab().jobs.list()], as_json=as_json)
+    show([_row(job) for job in open_lab().jobs.all()], as_json=as_json)
 
 
 @app.command()
@@ -44,7 +44,7 @@ def work(as_json: AsJson = False) -> None:
     """Work off the queue until it is empty. Example: ailab jobs work."""
     jobs = open_lab().jobs
     jobs.work(until_empty=True)
-    show([_row(job) for job in jobs.list()], as_json=as_json)
+    show([_row(job) for job in jobs.all()], as_json=as_json)
 
 
 @app.command()

@@ -1,15 +1,28 @@
-"""Telling a person how far long work is: a bar in the notebook or terminal, a line where there is neither."""
+"""Telling a person how far long work is: a bar in the notebook or terminal, lines where there is neither.
 
+A report runs in a process of its own; its lines go to the file that ``AILAB_PROGRESS`` names, which whoever started
+the report reads out.
+"""
+
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 Item = TypeVar("Item")
+VARIABLE = "AILAB_PROGRESS"
+_EVERY_S = 10.0
 
 
 def say(line: str) -> None:
-    """Write one line of progress to the terminal's error stream (standard output stays for results)."""
+    """Write one line of progress; standard output stays for results."""
+    file = os.environ.get(VARIABLE)
+    if file:
+        with Path(file).open("a", encoding="utf8") as log:
+            log.write(line + "\n")
+        return
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -26,18 +39,25 @@ def track(items: Iterable[Item], *, what: str, total: int | None = None) -> Iter
     total
         Number of items where it cannot be counted.
     """
-    if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
-        yield from _lines(items, what)
+    quiet = VARIABLE in os.environ or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    if quiet:
+        yield from _lines(items, what, total)
         return
     from tqdm.auto import tqdm
 
     yield from tqdm(items, desc=what, total=total, leave=False)
 
 
-def _lines(items: Iterable[Item], what: str) -> Iterator[Item]:
-    """A log file or pipe gets a line at the end, not a bar."""
-    started, count = time.monotonic(), 0
+def _lines(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
+    """A log gets a line now and then, and one at the end, instead of a bar."""
+    total = total if total is not None else len(items) if hasattr(items, "__len__") else None
+    started = told = time.monotonic()
+    count = 0
     for item in items:
         yield item
-        count += 1
-    say(f"  {count} {what} in {time.monotonic() - started:.1f} s")
+        count, now = count + 1, time.monotonic()
+        if total and count < total and now - told > _EVERY_S:
+            told = now
+            say(f"  {count} of {total} {what}, about {(now - started) / count * (total - count):.0f} s left")
+    if count:
+        say(f"  {count} {what} in {time.monotonic() - started:.1f} s")

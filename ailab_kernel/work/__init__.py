@@ -1,0 +1,1 @@
+"""Durable jobs (DBOS) and compute (Dask): any room above may queue work."""

@@ -1,0 +1,256 @@
+"""Run a report: check parameters, execute in a fresh kernel, render, seal. The same command finds the same folder.
+
+A report ends done or failed with the reason. One that was killed is marked so when it is next asked for, keeps its
+finished cases and goes on from them.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ailab_kernel import __version__
+from ailab_kernel.ground.errors import ReportError, ReportFailed
+from ailab_kernel.ground.ids import canonical_json, sha256, sha256_file
+from ailab_kernel.ground.progress import VARIABLE as PROGRESS
+from ailab_kernel.ground.progress import say
+from ailab_kernel.ground.store import atomic_write
+
+from .library import Template, check, template
+from .notebook import FOLDER, NOTES
+from .report import MANIFEST, NOTEBOOK, SEAL, STATE, Report, reports_folder, sealed_files, verify
+
+_PACKAGES = ("torch", "monai", "openvino", "numpy", "scipy", "pydicom", "highdicom", "papermill")
+# Sockets in files that only this user can open: TCP ports of a shared host are everybody's.
+_KERNEL = {"KernelManager": {"transport": "ipc"}}
+_ECHO_S = 0.2
+_START_S = 120
+
+
+def run_report(
+    home: Path,
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    resolved: Mapping[str, str],
+    seal: Callable[[bytes], str],
+    environment: Mapping[str, str],
+    templates: Path | None = None,
+) -> Report:
+    """Run a report, or return it when it was run before.
+
+    Parameters
+    ----------
+    home
+        The lab's folder.
+    name
+        Template.
+    parameters
+        Its parameters by name.
+    resolved
+        Digests of what the references among them mean now, by role.
+    seal
+        Signs the manifest (``catalog.sign``).
+    environment
+        ``AILAB_*`` variables that open the lab in the notebook.
+    templates
+        Folder of templates other than the product's.
+
+    Raises
+    ------
+    ParameterError
+        Wrong parameters; nothing was run.
+    ReportError
+        Another process is running this very report.
+    ReportFailed
+        The notebook ended with an error; finished cases are kept for the next try.
+    """
+    wanted = template(name, folder=templates)
+    values = check(wanted, parameters)
+    report = Report(report_id(wanted, values, resolved), reports_folder(home) / report_id(wanted, values, resolved))
+    report.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(report):
+        if report.state == "done" and not verify(report, verify_signature=lambda *_: True):
+            say(f"  report {report.id} was made before; its page: {report.html}")
+            return report
+        if report.state == "running":
+            _set_state(report, "failed", "it was killed before its end")
+        return perform(Report(report.id, report.folder), wanted, values, resolved=resolved, seal=seal,
+                       environment=environment)  # fmt: skip
+
+
+def report_id(wanted: Template, values: Mapping[str, Any], resolved: Mapping[str, str]) -> str:
+    """Return the id of a report: equal inputs, equal id."""
+    made_from = {"template": wanted.digest, "parameters": values, "resolved": resolved, "version": __version__}
+    return f"{wanted.name}-{sha256(canonical_json(made_from))[:8]}"
+
+
+def perform(
+    report: Report,
+    wanted: Template,
+    values: Mapping[str, Any],
+    *,
+    resolved: Mapping[str, str],
+    seal: Callable[[bytes], str],
+    environment: Mapping[str, str],
+) -> Report:
+    """Execute a report in its folder, render it, seal it and return it."""
+    from .render import render
+
+    started, clock = datetime.now(UTC), time.monotonic()
+    _set_state(report, "running", "")
+    reason = _execute(report.folder, wanted, values, environment)
+    if reason:
+        _set_state(report, "failed", reason)
+    notes = json.loads((report.folder / NOTES).read_bytes()) if (report.folder / NOTES).is_file() else {}
+    manifest = {
+        "id": report.id, "template": wanted.name, "template_digest": wanted.digest, "title": wanted.title,
+        "parameters": values, "resolved": dict(resolved), "notes": notes, "state": "failed" if reason else "done",
+        "reason": reason, "seed": values.get("seed"), "device": environment.get("AILAB_DEVICE", "auto"),
+        "started": started.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1), **surroundings(),
+    }  # fmt: skip
+    if (report.folder / NOTEBOOK).is_file():
+        render(report.folder / NOTEBOOK, manifest)
+    if reason:
+        msg = f"report {report.id} failed: {reason}; finished cases are kept, the same command goes on"
+        raise ReportFailed(msg)
+    data = json.dumps({**manifest, "files": sealed_files(report.folder)}, indent=1, sort_keys=True).encode() + b"\n"
+    atomic_write(report.folder / MANIFEST, data)
+    atomic_write(report.folder / SEAL, seal(data).encode())
+    _set_state(report, "done", "")
+    return Report(report.id, report.folder)
+
+
+def _execute(folder: Path, wanted: Template, values: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Run the notebook in a kernel of its own and return why it failed; empty when it did not."""
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    log = folder / "progress.log"
+    log.write_text("", encoding="utf8")
+    told = {**environment, FOLDER: str(folder), PROGRESS: str(log), "PYTHONHASHSEED": "0"}
+    try:
+        with _variables(told), _echoed(log):
+            execute_notebook(
+                wanted.path, folder / NOTEBOOK, dict(values), kernel_name="python3", progress_bar=False,
+                start_timeout=_START_S, cwd=folder, config=Config(_KERNEL),
+            )  # fmt: skip
+    except PapermillExecutionError as error:
+        return _first_line(error)
+    except (DeadKernelError, CellExecutionError):
+        return "its kernel was killed (out of memory?); start it again, or give the server more memory"
+    return ""
+
+
+def _first_line(error: Any) -> str:
+    """Where and why, without values that could be a patient's: our own errors speak, others are only named."""
+    own = error.ename in _our_errors()
+    return f"cell {error.exec_count}: {error.evalue if own else error.ename + ' (an error in the program)'}"
+
+
+@cache
+def _our_errors() -> frozenset[str]:
+    from ailab_kernel.ground import errors
+
+    return frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
+
+
+def surroundings() -> dict[str, Any]:
+    """Return what a result depends on besides its inputs: code, lock, versions, machine."""
+    return {
+        "code": code_digest(),
+        "lock": lock_digest(),
+        "versions": {"ailab": __version__, "python": platform.python_version(),
+                     **{name: found for name in _PACKAGES if (found := _version(name))}},
+        "machine": {"processor": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
+    }  # fmt: skip
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over every source file of ``ailab_kernel``."""
+    package = Path(__file__).parents[1]
+    return sha256(canonical_json({str(p.relative_to(package)): sha256_file(p) for p in sorted(package.rglob("*.py"))}))
+
+
+@cache
+def lock_digest() -> str:
+    """SHA-256 of the lock of a checkout; of the installed versions elsewhere."""
+    from importlib.metadata import distributions
+
+    lock = Path(__file__).parents[2] / "requirements.lock"
+    if lock.is_file():
+        return sha256_file(lock)
+    return sha256(canonical_json(sorted(f"{one.name}=={one.version}" for one in distributions())))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _set_state(report: Report, state: str, reason: str) -> None:
+    atomic_write(report.folder / STATE, canonical_json({"state": state, "reason": reason, "pid": os.getpid()}))
+    report.__dict__.pop("_state", None)
+
+
+@contextmanager
+def _alone(report: Report) -> Iterator[None]:
+    """Hold the report's lock; the system lets go of it when this process dies."""
+    with (report.folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            msg = f"report {report.id} is being run by another process; wait for it, or stop that one"
+            raise ReportError(msg) from None
+        yield
+
+
+@contextmanager
+def _variables(told: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the kernel that is started meanwhile."""
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _echoed(log: Path) -> Iterator[None]:
+    """Repeat the notebook's progress lines on this terminal while it runs."""
+    over = threading.Event()
+
+    def _follow() -> None:
+        with log.open(encoding="utf8") as lines:
+            while True:
+                ending = over.wait(_ECHO_S)
+                for line in lines.read().splitlines():
+                    sys.stderr.write(line + "\n")
+                if ending:
+                    return
+
+    follower = threading.Thread(target=_follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        follower.join()

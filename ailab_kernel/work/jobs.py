@@ -1,0 +1,180 @@
+"""Durable jobs on DBOS: what was submitted is done once a worker runs, whatever is killed in between.
+
+Every job ends ``done``, ``failed`` with the reason, or ``held`` because somebody took it out.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ailab_kernel.ground.errors import AilabError, JobError, NotFound
+from ailab_kernel.ground.ids import canonical_json, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUEUE, WORKFLOW = "ailab", "ailab_job"
+STATES = {
+    "ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "SUCCESS": "done", "ERROR": "failed",
+    "CANCELLED": "held", "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
+}  # fmt: skip
+TRIES = 3
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as it stands.
+
+    Attributes
+    ----------
+    id
+        Made from its content: the same job submitted twice is one job.
+    kind
+        Name in the table of kinds.
+    state
+        ``queued``, ``running``, ``done``, ``failed`` or ``held``.
+    reason
+        Why it failed or is held.
+    result
+        What the job returned.
+    """
+
+    id: str
+    kind: str
+    state: str
+    reason: str = ""
+    result: Any = field(default=None, repr=False)
+
+
+class Jobs:
+    """A queue of jobs in a database.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL: ``sqlite:///...`` or ``postgresql://...``.
+    kinds
+        What can be done: kind to ``package.module:function``, a function of one JSON mapping.
+    """
+
+    def __init__(self, url: str, *, kinds: Mapping[str, str]) -> None:
+        self._url = url.replace("postgresql+psycopg://", "postgresql://")
+        self._kinds = dict(kinds)
+
+    def submit(self, kind: str, payload: Mapping[str, Any], *, key: str = "") -> str:
+        """Queue a job and return its id.
+
+        Parameters
+        ----------
+        kind
+            One of the kinds.
+        payload
+            Plain JSON.
+        key
+            What makes it the same job as another; default: kind and payload.
+        """
+        if kind not in self._kinds:
+            msg = f"job kind {kind!r}: one of {', '.join(sorted(self._kinds))} is expected"
+            raise JobError(msg)
+        job = sha256(canonical_json({"kind": kind, "key": key or payload}))[:16]
+        with self._client() as client:
+            if not client.list_workflows(workflow_ids=[job]):
+                told = json.dumps({"call": self._kinds[kind], "payload": payload})
+                options = {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": job}
+                client.enqueue(options, kind, told)
+        return job
+
+    def all(self) -> list[Job]:
+        """Return every job, oldest first."""
+        with self._client() as client:
+            return [_job(status) for status in client.list_workflows(name=WORKFLOW)]
+
+    def get(self, job: str) -> Job:
+        """Return one job as it stands."""
+        with self._client() as client:
+            found = client.list_workflows(workflow_ids=[job])
+        if not found:
+            msg = f"there is no job {job} (ailab jobs list)"
+            raise NotFound(msg)
+        return _job(found[0])
+
+    def cancel(self, job: str) -> None:
+        """Take a job out; it ends as held."""
+        self.get(job)
+        with self._client() as client:
+            client.cancel_workflow(job)
+
+    def work(self, *, until_empty: bool = True, worker: str = "worker") -> None:
+        """Work the queue off; jobs that a killed worker of the same name left running are taken up again.
+
+        Parameters
+        ----------
+        until_empty
+            Return when nothing is queued or running; else go on until interrupted.
+        worker
+            Name of this worker; two workers at the same time need two names.
+        """
+        from dbos import DBOS
+
+        _launch(self._url, worker)
+        try:
+            while not until_empty or any(job.state in {"queued", "running"} for job in self.all()):
+                time.sleep(_POLL_S)
+        finally:
+            DBOS.destroy()
+
+    @contextmanager
+    def _client(self) -> "Iterator[Any]":
+        from dbos import DBOSClient
+
+        _migrate(self._url)
+        client = DBOSClient(system_database_url=self._url)
+        try:
+            yield client
+        finally:
+            client.destroy()
+
+
+@cache
+def _migrate(url: str) -> None:
+    """Bring the job database to the form that this version of DBOS expects, once a process."""
+    from dbos import DBOS
+
+    DBOS.migrate(url)
+
+
+def _launch(url: str, worker: str) -> None:
+    from dbos import DBOS
+
+    DBOS(config={"name": "ailab", "system_database_url": url, "run_admin_server": False, "application_version": "1",
+                 "executor_id": worker, "log_level": "CRITICAL"})  # fmt: skip
+    DBOS.workflow(name=WORKFLOW, max_recovery_attempts=TRIES)(_do)
+    DBOS.launch()
+    DBOS.register_queue(QUEUE, worker_concurrency=1)
+
+
+def _do(kind: str, told: str) -> dict[str, Any]:
+    """Do one job: any error ends it as failed with one line, never with a traceback."""
+    job = json.loads(told)
+    module, _, name = job["call"].partition(":")
+    try:
+        return {"result": getattr(import_module(module), name)(job["payload"])}
+    except AilabError as error:
+        return {"failed": str(error)}
+    except Exception as error:  # noqa: BLE001 - the job loop's boundary: a job may fail in any way, the queue goes on
+        return {"failed": f"{kind} ended with {type(error).__name__}"}
+
+
+def _job(status: Any) -> Job:
+    output = status.output if isinstance(status.output, dict) else {}
+    state, kind = STATES.get(status.status, "failed"), status.input["args"][0] if status.input else ""
+    if "failed" in output:
+        return Job(status.workflow_id, kind, "failed", output["failed"])
+    reason = {"held": "taken out of the queue", "failed": f"its worker died {TRIES} times"}.get(state, "")
+    return Job(status.workflow_id, kind, state, reason, output.get("result"))
