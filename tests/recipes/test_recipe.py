@@ -7,7 +7,7 @@ import pytest
 
 from ailab_kernel.dicom.codes import LESION, LUNG
 from ailab_kernel.ground.errors import NotFound, WrongUse
-from ailab_kernel.recipes import RECIPES, find, prepare, truth_on_grid
+from ailab_kernel.recipes import RECIPES, bundle_metadata, find, prepare, truth_on_grid
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.resample import model_grid
@@ -31,6 +31,15 @@ def test_labels_are_channels(name):
     assert [label.index for label in recipe.labels] == list(range(1, recipe.channels))
     assert recipe.network["out_channels"] == recipe.channels
     assert set(recipe.keep) <= {label.name for label in recipe.labels}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_metadata_names_every_channel(name):
+    recipe = find(name)
+    data = bundle_metadata(recipe)["network_data_format"]
+    channels = data["outputs"]["pred"]["channel_def"]
+    assert list(channels.values()) == ["background", *(label.name for label in recipe.labels)]
+    assert data["inputs"]["image"]["spatial_shape"] == list(recipe.roi)
 
 
 def test_digest_tells_recipes_apart():
