@@ -1,0 +1,73 @@
+"""One case of a validation: predicted by each model, scored against the truth, kept."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ailab_kernel.datasets.dataset import Case, Datasets, DatasetVersion, load_mask
+from ailab_kernel.ground.errors import AilabError
+from ailab_kernel.inference.series import predictor
+from ailab_kernel.volumes.masks import Mask
+from ailab_kernel.volumes.pack import pack_mask
+from ailab_kernel.volumes.volume import Volume
+
+from .metrics import score, worst
+
+if TYPE_CHECKING:
+    from ailab_kernel.workspace import Workspace
+
+
+def score_case(
+    workspace: "Workspace", models: Mapping[str, str], dataset: str, case: Case, *, tolerance_mm: float
+) -> Mapping[str, Any]:
+    """Predict one case by each model and score it.
+
+    Parameters
+    ----------
+    workspace
+        Catalog and cache.
+    models
+        Role (``model``, ``baseline``) to the digest of the model's record.
+    dataset
+        ``name@version``, for the labels.
+    case
+        Whom to predict.
+    tolerance_mm
+        Of the surface Dice.
+
+    Returns
+    -------
+    dict
+        JSON values: ``scores`` by role, label and metric, ``masks`` (digests) and ``seconds`` by role, ``failures``
+        by role. A model that fails on the case gets the worst values and its reason; it is never dropped.
+    """
+    datasets = Datasets(workspace.catalog)
+    vol, truth = datasets.load(case, datasets.get(dataset).labels)
+    told: dict[str, Any] = {"case": case.id, "scores": {}, "masks": {}, "seconds": {}, "failures": {}}
+    for role, digest in models.items():
+        started = time.perf_counter()
+        try:
+            mask = predictor(workspace, digest).predict(vol)
+        except AilabError as error:
+            told["failures"][role] = str(error)
+            told["scores"][role] = {name: worst(truth.grid, ml) for name, ml in truth.volumes_ml().items()}
+        else:
+            told["scores"][role] = score(mask, truth, tolerance_mm=tolerance_mm)
+            told["masks"][role] = workspace.catalog.put(pack_mask(mask))
+        told["seconds"][role] = round(time.perf_counter() - started, 4)
+    return told
+
+
+def case_picture(
+    workspace: "Workspace", scored: Sequence[Mapping[str, Any]], case_id: str, data: DatasetVersion
+) -> tuple[Volume, Mask, Mask]:
+    """Return image, prediction of the ``model`` and truth of one case, for a picture."""
+    case = next(one for one in data.cases if one.id == case_id)
+    vol, truth = Datasets(workspace.catalog).load(case, data.labels)
+    masks = next((one["masks"] for one in scored if one.get("case") == case_id), {})
+    predicted = load_mask(workspace.catalog, masks["model"], data.labels) if "model" in masks else _nothing(truth)
+    return vol, predicted, truth
+
+
+def _nothing(truth: Mask) -> Mask:
+    return Mask(truth.array * 0, truth.grid, truth.labels)

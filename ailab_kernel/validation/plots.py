@@ -1,0 +1,170 @@
+"""Figures of a validation, as pictures that every notebook and page can show."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ailab_kernel.volumes.masks import Mask
+from ailab_kernel.volumes.volume import Volume
+
+from .metrics import METRICS
+from .study import CaseScores
+
+if TYPE_CHECKING:
+    from IPython.display import Image
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe-Ito: told apart by colour-blind readers.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7580"
+SOFT_TISSUE, LUNG = (-160.0, 240.0), (-1350.0, 150.0)
+_DPI = 110
+
+
+def paired(
+    base: Sequence[CaseScores], tuned: Sequence[CaseScores], *, metric: str, names: tuple[str, str]
+) -> "Image":
+    """One line a case from the base's value to the tuned model's; orange lines got worse."""
+    labels = _labels(tuned)
+    figure, axes = _figure(len(labels), width=3.6, height=3.8)
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    for axis, label in zip(axes, labels, strict=True):
+        before, after = (_values(rows, label, metric) for rows in (base, tuned))
+        for case in after:
+            better = sign * (after[case] - before[case]) >= 0
+            axis.plot([0, 1], [before[case], after[case]], "-o", color=BLUE if better else ORANGE, ms=4, lw=1, alpha=0.7)
+        axis.set_xticks([0, 1], names)
+        axis.set_xlim(-0.25, 1.25)
+        _dress(axis, title=label, ylabel=_title(metric))
+    return _picture(figure)
+
+
+def strip(rows: Sequence[CaseScores], *, metric: str) -> "Image":
+    """One dot a case, by label, with the median."""
+    labels = _labels(rows)
+    figure, (axis,) = _figure(1, width=1.6 + 1.9 * len(labels), height=3.4)
+    for place, label in enumerate(labels):
+        values = np.array(list(_values(rows, label, metric).values()))
+        spread = np.random.default_rng(0).uniform(-0.16, 0.16, len(values))
+        axis.plot(place + spread, values, "o", color=BLUE, ms=5, alpha=0.6)
+        axis.hlines(np.median(values), place - 0.28, place + 0.28, color=ORANGE, lw=2)
+    axis.set_xticks(range(len(labels)), labels)
+    axis.set_xlim(-0.6, len(labels) - 0.4)
+    _dress(axis, title=f"{_title(metric)}: one dot a case, line at the median", ylabel=_title(metric))
+    return _picture(figure)
+
+
+def bland_altman(rows: Sequence[CaseScores]) -> "Image":
+    """Volume error against mean volume, with mean error and limits of agreement (mean ± 1.96 SD)."""
+    labels = _labels(rows)
+    figure, axes = _figure(len(labels), width=4.4, height=3.4)
+    for axis, label in zip(axes, labels, strict=True):
+        predicted, true = (np.array(list(_values(rows, label, name).values())) for name in ("volume_ml", "truth_ml"))
+        error = predicted - true
+        mean, spread = error.mean(), 1.96 * error.std(ddof=1) if len(error) > 1 else 0.0
+        axis.plot((predicted + true) / 2, error, "o", color=BLUE, ms=5, alpha=0.7)
+        axis.axhline(mean, color=ORANGE, lw=1.5)
+        for end in (mean - spread, mean + spread):
+            axis.axhline(end, color=GREY, lw=1, ls="--")
+        axis.set_xlabel("mean of prediction and reference, ml")
+        _dress(axis, title=label, ylabel="prediction minus reference, ml")
+    return _picture(figure)
+
+
+def overlays(items: Sequence[tuple[Volume, Mask, Mask | None]], *, titles: Sequence[str]) -> "Image":
+    """Axial pictures: prediction filled, reference outlined, on the slice where they differ most.
+
+    Parameters
+    ----------
+    items
+        Volume, prediction and reference (None: the slice with most of the prediction is shown).
+    titles
+        One for each.
+    """
+    columns = min(4, len(items))
+    figure, axes = _figure(columns, width=3.3, height=3.5, rows=-(-len(items) // columns))
+    for axis in axes[len(items):]:
+        axis.set_axis_off()
+    for axis, item, title in zip(axes, items, titles, strict=False):
+        _draw(axis, *item, title)
+    return _picture(figure)
+
+
+def _draw(axis: "Axes", vol: Volume, mask: Mask, truth: Mask | None, title: str) -> None:
+    from matplotlib.colors import to_rgba
+
+    number = _slice(mask, truth)
+    flip, aspect = _to_radiological(vol)
+    low, high = LUNG if any("lung" in label.name for label in mask.labels) else SOFT_TISSUE
+    grey = vol.array[number].astype(np.float32) * _at(vol.slope, number) + _at(vol.intercept, number)
+    axis.imshow(flip(grey), cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="bilinear")
+    for label, color in zip(mask.labels, (ORANGE, BLUE, GREEN), strict=False):
+        filled = np.zeros((*flip(grey).shape, 4))
+        filled[flip(mask.array[number] == label.index)] = to_rgba(color, 0.45)
+        axis.imshow(filled, aspect=aspect, interpolation="nearest")
+        outlined = flip(truth.array[number] == label.index) if truth else None
+        if outlined is not None and outlined.any() and not outlined.all():
+            axis.contour(outlined, levels=[0.5], colors="white", linewidths=1)
+    axis.set_title(f"{title}\nslice {number + 1} of {len(vol.array)}", fontsize=9)
+    axis.set_axis_off()
+
+
+def _slice(mask: Mask, truth: Mask | None) -> int:
+    marked = mask.array != truth.array if truth else mask.array > 0
+    if not marked.any():
+        marked = mask.array > 0
+    counts = marked.reshape(len(marked), -1).sum(1)
+    return int(counts.argmax()) if counts.any() else len(counts) // 2
+
+
+def _at(value: Any, number: int) -> float:
+    return float(np.asarray(value).reshape(-1)[number if np.ndim(value) else 0])
+
+
+def _to_radiological(vol: Volume) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """How to turn a slice so that the patient's right is on the left and anterior up, and its pixels' aspect."""
+    rows, columns = vol.affine_lps[:3, 1], vol.affine_lps[:3, 2]
+    swap = bool(abs(columns[1]) > abs(columns[0]))
+    across, down = (rows, columns) if swap else (columns, rows)
+    step_across, step_down = 1 if across[0] >= 0 else -1, 1 if down[1] >= 0 else -1
+    tall, wide = (columns, rows) if swap else (rows, columns)
+    aspect = float(np.linalg.norm(tall) / np.linalg.norm(wide))
+    return lambda image: (image.T if swap else image)[::step_down, ::step_across], aspect
+
+
+def _labels(rows: Sequence[CaseScores]) -> list[str]:
+    return list(dict.fromkeys(row.label for row in rows))
+
+
+def _values(rows: Sequence[CaseScores], label: str, metric: str) -> Mapping[str, float]:
+    return {row.case: row.values[metric] for row in rows if row.label == label and metric in row.values}
+
+
+def _title(metric: str) -> str:
+    kind = METRICS[metric]
+    return f"{kind.title}, {kind.unit}" if kind.unit else kind.title
+
+
+def _figure(columns: int, *, width: float, height: float, rows: int = 1) -> "tuple[Figure, list[Axes]]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+
+
+def _dress(axis: "Axes", *, title: str, ylabel: str) -> None:
+    axis.set_title(title, fontsize=10, loc="left")
+    axis.set_ylabel(ylabel)
+    axis.grid(axis="y", color="#d9dfe6", lw=0.7)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _picture(figure: "Figure") -> "Image":
+    from IPython.display import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return Image(data=buffer.getvalue(), format="png")
