@@ -1,1 +1,1 @@
-""""""
+"""DICOM at the bottom: bounded parsing, codecs, codes and UIDs."""

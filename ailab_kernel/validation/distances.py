@@ -53,7 +53,7 @@ def surface_distances(
     spacing_mm
         (slice, row, column) mm.
     """
-    box = tuple(slice(max(0, found.start - 1), found.stop + 1) for found in ndimage.find_objects(prediction | truth)[0])
+    box = tuple(slice(max(0, found.start - 1), found.stop + 1) for found in ndimage.find_objects((prediction | truth).astype(np.uint8))[0])
     inner = [np.pad(mask[box], 1) for mask in (prediction, truth)]
     borders = [mask & ~ndimage.binary_erosion(mask, _CROSS) for mask in inner]
     there, back = (

@@ -1,0 +1,58 @@
+"""Pixel Data (7FE0,0010) of one frame to stored values."""
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.pixels import pixel_array
+from pydicom.uid import UID, ExplicitVRBigEndian
+
+from ailab_kernel.ground.errors import DicomError
+
+from .parsing import guarded
+
+
+def stored_dtype(ds: Dataset) -> np.dtype:
+    """Native dtype of the stored values: BitsAllocated (0028,0100) and PixelRepresentation (0028,0103)."""
+    bits = int(ds.BitsAllocated)
+    if bits not in (8, 16, 32):
+        raise DicomError(f"BitsAllocated is {bits}; 8, 16 or 32 are read")
+    return np.dtype(f"{'i' if ds.PixelRepresentation else 'u'}{bits // 8}")
+
+
+def decode_into(ds: Dataset, out: np.ndarray) -> None:
+    """Write the stored values of a single-frame, single-sample image into ``out``.
+
+    Bits above BitsStored (0028,0101), where old files keep overlays, are replaced by the sign.
+
+    Parameters
+    ----------
+    ds
+        Data set with Pixel Data and file meta information.
+    out
+        Shape (rows, columns), dtype of :func:`stored_dtype`.
+
+    Raises
+    ------
+    DicomError
+        No decoder for the transfer syntax, or the pixel data do not fit Rows x Columns.
+    """
+    syntax = UID(ds.file_meta.get("TransferSyntaxUID", "")) if hasattr(ds, "file_meta") else UID("")
+    if not syntax:
+        raise DicomError("TransferSyntaxUID (0002,0010) is missing; send the object again with file meta information")
+    with guarded(f"pixel data in {syntax.name}"):
+        if syntax.is_compressed and not syntax.is_deflated:
+            out[:] = _decompressed(ds, syntax)
+        else:
+            order = ">" if syntax == ExplicitVRBigEndian else "<"
+            out[:] = np.frombuffer(ds.PixelData, out.dtype.newbyteorder(order), out.size).reshape(out.shape)
+        spare = out.dtype.itemsize * 8 - int(ds.BitsStored)
+        if spare:
+            np.left_shift(out, spare, out=out)
+            np.right_shift(out, spare, out=out)
+
+
+def _decompressed(ds: Dataset, syntax: UID) -> np.ndarray:
+    try:
+        return pixel_array(ds, raw=True)
+    except (RuntimeError, ImportError) as error:
+        raise DicomError(f"transfer syntax {syntax.name} cannot be decoded here; ask the archive for Explicit VR "
+                         "Little Endian") from error
