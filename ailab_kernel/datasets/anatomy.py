@@ -19,8 +19,8 @@ _LOW, _STEP, _COUNT = -420.0, 0.5, 1600
 # z, then half width, half depth of the thoracic cage's inside and of the muscle's outside, mm, of an average adult.
 _PROFILE = np.array([
     (-420, 112, 78, 128, 92), (-260, 120, 84, 134, 96), (-150, 129, 89, 144, 103), (-90, 132, 90, 148, 105),
-    (-30, 129, 87, 150, 104), (20, 120, 80, 152, 99), (55, 106, 71, 157, 92), (80, 90, 61, 162, 84),
-    (102, 72, 50, 148, 74), (120, 58, 42, 108, 66), (138, 48, 36, 74, 60), (165, 42, 30, 60, 57), (380, 42, 30, 58, 62),
+    (-30, 129, 87, 150, 104), (20, 120, 80, 152, 99), (55, 106, 72, 157, 96), (80, 91, 64, 162, 92),
+    (102, 74, 54, 152, 86), (120, 58, 46, 124, 76), (140, 48, 38, 82, 66), (165, 42, 30, 60, 57), (380, 42, 30, 58, 62),
 ])  # fmt: skip
 
 
@@ -68,7 +68,7 @@ class Body:
     def core(self, p: Points, rows: Sequence[np.ndarray]) -> Shape:
         """Distance to the muscle's outside: trunk, neck, shoulders and arms."""
         _, _, a, b, middle, _ = rows
-        d, _, _ = _squircle(p[0], p[1] - middle - np.float32(3), (a, b), 0.25)
+        d, _, _ = _squircle(p[0], p[1] - middle - np.float32(6), (a, b), 0.3)
         for side in (-1, 1):
             for limb, width in self.limbs(side):
                 d = blend(d, tube(p, limb), width)
@@ -80,7 +80,7 @@ class Body:
         middle, out = self.level(85)[4], 150 + t["shoulder_mm"]
         if t["arms_up"]:
             lift = t["arm_turn"]
-            return [([(side * 112, middle + 8, 78, 46), (side * out, middle + 6, 112, 43),
+            return [([(side * 112, middle + 8, 82, 54), (side * out, middle + 6, 116, 49),
                       (side * (out + 8 + 30 * lift), middle - 35 * lift, 205, 38),
                       (side * (out - 20 + 50 * lift), middle - 60 * lift, 400, 34)], 25.0)]  # fmt: skip
         shoulder = [(side * 100, middle + 4, 86, 40), (side * (out + 15), middle + 6, 84, 44)]
@@ -132,11 +132,11 @@ class Body:
     def spine(self, z: float) -> Point:
         """Middle of the vertebral body at height ``z``."""
         _, b, _, _, middle, x = self.level(z)
-        return (x, middle + max(b, 52) - 17, z)
+        return (x, middle + max(b, 52) - 27, z)
 
     def spine_y(self, rows: Sequence[np.ndarray]) -> np.ndarray:
         """y of the middle of the vertebral bodies at the rows' heights."""
-        return rows[4] + np.maximum(rows[1], 52) - np.float32(17)
+        return rows[4] + np.maximum(rows[1], 52) - np.float32(27)
 
     @cached_property
     def hilum(self) -> dict[int, Point]:
@@ -185,7 +185,7 @@ class Body:
             d = blend(d, ellipsoid(p, (x * 0.82, hy, hz), (17, 19, 26)), 8)
         line = p[0] - np.float32(t["lean"] * 4) - rows[5] * np.float32(0.5)
         open_ = np.clip((p[1] - np.float32(y - 20)) * np.float32(0.35), -12, 14)
-        widen = np.clip((np.abs(p[2] - np.float32(30)) - 25) * np.float32(0.18), 0, 11)
+        widen = np.clip((np.abs(p[2] - np.float32(30)) - 25) * np.float32(0.18), 0, 6)
         sheet = np.abs(line) - (np.float32(t["junction_mm"]) + np.maximum(open_, 0) * np.float32(0.55) + widen)
         return blend(d, sheet, 5)
 
@@ -226,7 +226,7 @@ class Heart:
     def centre(self) -> np.ndarray:
         """Middle of the left ventricle, body frame, mm; it rides on the diaphragm."""
         t = self.body.traits
-        z = min(self.body.dome + 44 + 6 * t["heart"], -14)
+        z = min(self.body.dome + 18 + 16 * t["heart"], -14)
         return np.array([27 + t["heart_x"], self.body.level(-30)[4] - 20, z], np.float32)
 
     @cached_property

@@ -53,7 +53,7 @@ def _vessels(body: Body, rng: np.random.Generator) -> Iterator[np.ndarray]:
         load = np.ones(len(nodes))
         for i in range(len(nodes) - 1, 0, -1):
             load[parents[i]] += load[i]
-        radii = np.clip(t["vessel_mm"] * (load / load[0]) ** 0.36, 0.7, None)
+        radii = np.clip(t["vessel_mm"] * (load / load[0]) ** 0.33, 0.9, None)
         for i in range(1, len(nodes)):
             yield np.array([(*nodes[parents[i]], min(radii[parents[i]], radii[i] * 1.25)), (*nodes[i], radii[i])])
 

@@ -171,7 +171,7 @@ def _bones(canvas: Canvas, body: Body, rows: Sequence[np.ndarray], cage: Sequenc
     canvas.paint(block, hard * 0.75)
     canvas.paint(block + np.float32(1.6), marrow)
     arch = np.hypot(x * np.float32(0.75), p[1] - y - np.float32(24)) - np.float32(14)
-    spur = np.maximum(np.abs(x) - np.float32(3), np.abs(p[1] - y - np.float32(44)) - np.float32(15))
+    spur = np.maximum(np.abs(x) - np.float32(3), np.abs(p[1] - y - np.float32(42)) - np.float32(11))
     across = np.maximum(np.hypot((np.abs(x) - 24) * np.float32(0.45), p[1] - y - np.float32(20)) - np.float32(6), disc - 6)
     canvas.paint(union(np.maximum(arch, disc - np.float32(9)), np.maximum(spur, disc - np.float32(8)), across), hard * 0.6)
     canvas.paint(np.hypot(x, p[1] - y - np.float32(23)) - np.float32(8.5), 25.0)
