@@ -11,7 +11,7 @@ from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.pack import pack_mask
 from ailab_kernel.volumes.volume import Volume
 
-from .metrics import score, worst
+from .metrics import diagonal_mm, score, worst
 
 if TYPE_CHECKING:
     from ailab_kernel.workspace import Workspace
@@ -39,11 +39,13 @@ def score_case(
     -------
     dict
         JSON values: ``scores`` by role, label and metric, ``masks`` (digests) and ``seconds`` by role, ``failures``
-        by role. A model that fails on the case gets the worst values and its reason; it is never dropped.
+        by role, ``diagonal_mm`` of the image. A model that fails on the case gets the worst values and its reason;
+        it is never dropped.
     """
     datasets = Datasets(workspace.catalog)
     vol, truth = datasets.load(case, datasets.get(dataset).labels)
-    told: dict[str, Any] = {"case": case.id, "scores": {}, "masks": {}, "seconds": {}, "failures": {}}
+    told: dict[str, Any] = {"case": case.id, "scores": {}, "masks": {}, "seconds": {}, "failures": {},
+                            "diagonal_mm": diagonal_mm(truth.grid)}  # fmt: skip
     for role, digest in models.items():
         started = time.perf_counter()
         try:

@@ -32,7 +32,7 @@ class SurfaceDistances:
         return float(max(np.percentile(self.there, percentile), np.percentile(self.back, percentile)))
 
     def surface_dice(self, tolerance_mm: float) -> float:
-        """Normalized surface Dice: share of both surfaces within ``tolerance_mm`` of the other (Nikolov et al. 2021)."""
+        """Normalized surface Dice: share of both surfaces within ``tolerance_mm`` of the other (Nikolov 2021)."""
         near = int((self.there <= tolerance_mm).sum()) + int((self.back <= tolerance_mm).sum())
         return near / (len(self.there) + len(self.back))
 
@@ -53,9 +53,8 @@ def surface_distances(
     spacing_mm
         (slice, row, column) mm.
     """
-    box = tuple(slice(max(0, found.start - 1), found.stop + 1) for found in ndimage.find_objects((prediction | truth).astype(np.uint8))[0])
-    inner = [np.pad(mask[box], 1) for mask in (prediction, truth)]
-    borders = [mask & ~ndimage.binary_erosion(mask, _CROSS) for mask in inner]
+    box = ndimage.find_objects((prediction | truth).astype(np.uint8))[0]
+    borders = [mask[box] & ~ndimage.binary_erosion(mask[box], _CROSS) for mask in (prediction, truth)]
     there, back = (
         ndimage.distance_transform_edt(~target, sampling=spacing_mm)[source]
         for source, target in ((borders[0], borders[1]), (borders[1], borders[0]))

@@ -56,7 +56,8 @@ def score(mask: Mask, truth: Mask, *, tolerance_mm: float) -> dict[str, dict[str
         The masks lie on different grids.
     """
     if not mask.grid.matches(truth.grid):
-        msg = f"prediction {mask.grid.shape} and truth {truth.grid.shape} lie on different grids; resample one to the other"
+        shapes = f"prediction {mask.grid.shape} and truth {truth.grid.shape}"
+        msg = f"{shapes} lie on different grids; resample one to the other"
         raise DatasetError(msg)
     return {label.name: _label(mask, truth, label, tolerance_mm) for label in truth.labels}
 
@@ -92,8 +93,13 @@ def _empty(grid: Grid, *, both_empty: bool) -> dict[str, float]:
 
 def worst(grid: Grid, truth_ml: float) -> dict[str, float]:
     """Return the values of a case that could not be predicted at all: nothing found where something is."""
-    return {**_empty(grid, both_empty=False), "specificity": 0.0, "volume_ml": 0.0, "truth_ml": truth_ml,
-            "volume_error_ml": -truth_ml}  # fmt: skip
+    return {**worst_shares(diagonal_mm(grid)), "volume_ml": 0.0, "truth_ml": truth_ml, "volume_error_ml": -truth_ml}
+
+
+def worst_shares(distance_mm: float) -> dict[str, float]:
+    """Return the worst value of every metric that has one; ``distance_mm`` is that of a surface distance."""
+    return {name: 0.0 if metric.higher_is_better else distance_mm
+            for name, metric in METRICS.items() if metric.higher_is_better is not None}  # fmt: skip
 
 
 def diagonal_mm(grid: Grid) -> float:

@@ -1,13 +1,15 @@
 """From scored cases to what a report says: summaries, a paired comparison, the worst cases."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
 from ailab_kernel.datasets.dataset import Case
+from ailab_kernel.ground.errors import DatasetError
 
-from .metrics import METRICS
+from .metrics import METRICS, worst_shares
 from .statistics import Interval, mean_interval, paired_p
 
 _SHOWN = ("dice", "nsd", "hd95", "sensitivity", "specificity", "volume_ml", "truth_ml", "volume_error_ml")
@@ -53,6 +55,8 @@ class Comparison:
 
     Attributes
     ----------
+    metric
+        What is compared.
     base, tuned, difference
         Means with intervals; the difference is paired.
     wilcoxon_p
@@ -61,6 +65,7 @@ class Comparison:
         Cases in which the tuned model is better, worse, equal.
     """
 
+    metric: str
     base: Interval
     tuned: Interval
     difference: Interval
@@ -78,7 +83,8 @@ class ComparisonTable:
 
     def _repr_html_(self) -> str:
         rows = "".join(_comparison_row(label, one) for label, one in self._comparisons.items())
-        head = _head("label", *self._names, "difference (95 % interval)", "better / worse / equal", "Wilcoxon p")
+        head = _head("label", "metric", *self._names, "difference (95 % interval)", "better / worse / equal",
+                     "Wilcoxon p", "cases", "patients")  # fmt: skip
         few = _few(one.difference for one in self._comparisons.values())
         return f"<table>{head}<tbody>{rows}</tbody></table>{few}"
 
@@ -89,24 +95,35 @@ def rows_of(scored: Sequence[Mapping[str, Any]], role: str, tested: Sequence[Cas
     Parameters
     ----------
     scored
-        What `cases.score_case` gave, or ``{"key": case, "failed": reason, "worst": ...}``.
+        What `cases.score_case` gave, or ``{"key": case, "failed": reason}``.
     role
         ``model`` or ``baseline``.
     tested
         The cases, in the same order.
+
+    Raises
+    ------
+    DatasetError
+        Not one case could be read, so that there is nothing to report.
     """
-    labels = next((list(one["scores"][role]) for one in scored if "scores" in one), [])
-    return tuple(row for one, case in zip(scored, tested, strict=True) for row in _rows(one, role, case, labels))
+    read = [one for one in scored if "scores" in one]
+    if not read:
+        reason = next((one["failed"] for one in scored if "failed" in one), "there are none")
+        msg = f"none of the {len(scored)} cases could be scored ({reason}); the dataset's images have to be readable"
+        raise DatasetError(msg)
+    unread = dict.fromkeys(read[0]["scores"][role], _unread(read))
+    return tuple(row for one, case in zip(scored, tested, strict=True) for row in _rows(one, role, case, unread))
 
 
-def _rows(one: Mapping[str, Any], role: str, case: Case, labels: Sequence[str]) -> list[CaseScores]:
+def _unread(read: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Values of a case of which not even the truth could be read: the worst, in the largest image of the study."""
+    return worst_shares(max(one["diagonal_mm"] for one in read))
+
+
+def _rows(one: Mapping[str, Any], role: str, case: Case, unread: Mapping[str, Any]) -> list[CaseScores]:
     reason = one.get("failed") or one.get("failures", {}).get(role, "")
-    found = one.get("scores", {}).get(role) or {label: _WORST for label in labels}
+    found = one.get("scores", {}).get(role, unread)
     return [CaseScores(case.id, case.patient, label, values, reason) for label, values in found.items()]
-
-
-# A case of which not even the truth could be read: no figure of it can be better than any other case's.
-_WORST = {"dice": 0.0, "nsd": 0.0, "hd95": 1000.0, "sensitivity": 0.0, "specificity": 0.0}
 
 
 def summarize(rows: Sequence[CaseScores], *, seed: int) -> Summary:
@@ -130,12 +147,11 @@ def compare(
     patients = [other[case].patient for case in cases]
     before, after = ([found[case].values[metric] for case in cases] for found in (one, other))
     differences = [b - a for a, b in zip(before, after, strict=True)]
-    sign = 1 if METRICS[metric].higher_is_better else -1
+    gains = [_goodness(b, metric) - _goodness(a, metric) for a, b in zip(before, after, strict=True)]
     return Comparison(
-        mean_interval(before, patients, seed=seed), mean_interval(after, patients, seed=seed),
+        metric, mean_interval(before, patients, seed=seed), mean_interval(after, patients, seed=seed),
         mean_interval(differences, patients, seed=seed), paired_p(differences),
-        wins=sum(sign * d > 0 for d in differences), losses=sum(sign * d < 0 for d in differences),
-        ties=differences.count(0.0),
+        wins=sum(gain > 0 for gain in gains), losses=sum(gain < 0 for gain in gains), ties=gains.count(0.0),
     )  # fmt: skip
 
 
@@ -146,11 +162,17 @@ def comparison_table(comparisons: Mapping[str, Comparison], *, names: tuple[str,
 
 def worst(rows: Sequence[CaseScores], *, metric: str, count: int) -> tuple[str, ...]:
     """Return the cases with the worst value of a metric over their labels, worst first."""
-    sign = 1 if METRICS[metric].higher_is_better else -1
     found: dict[str, float] = {}
     for row in rows:
-        found[row.case] = min(found.get(row.case, float("inf")), sign * row.values[metric])
+        if metric in row.values:
+            found[row.case] = min(found.get(row.case, math.inf), _goodness(row.values[metric], metric))
     return tuple(sorted(found, key=lambda case: (found[case], case))[:count])
+
+
+def _goodness(value: float, metric: str) -> float:
+    """Larger is better: of shares as they are, of distances turned round, of errors by their size."""
+    higher = METRICS[metric].higher_is_better
+    return value if higher else -value if higher is False else -abs(value)
 
 
 def as_json(value: Any) -> Any:
@@ -161,26 +183,37 @@ def as_json(value: Any) -> Any:
         return as_json(asdict(value))
     if isinstance(value, Mapping):
         return {key: as_json(item) for key, item in value.items()}
-    return round(value, 6) if isinstance(value, float) else value
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return round(float(value), 6) if isinstance(value, float) else value
 
 
-def number(value: float, metric: str) -> str:
-    """Format a figure as tables show it: three places for shares, one for mm and ml."""
-    return f"{value:.1f}" if METRICS[metric].unit else f"{value:.3f}"
+def number(value: float, metric: str, *, sign: str = "") -> str:
+    """Format a figure as tables show it: three places for shares, one for mm and ml; ``+`` shows the sign."""
+    return f"{value:{sign}.1f}" if METRICS[metric].unit else f"{value:{sign}.3f}"
 
 
 def _summary_row(label: str, metric: str, interval: Interval) -> str:
-    kind = METRICS[metric]
-    title = f"{kind.title}{f', {kind.unit}' if kind.unit else ''}"
     mean, low, high = (number(value, metric) for value in (interval.mean, interval.low, interval.high))
-    return _row(label, title, mean, f"{low} to {high}", interval.n, interval.patients)
+    return _row(label, _title(metric), mean, f"{low} to {high}", interval.n, interval.patients)
 
 
 def _comparison_row(label: str, one: Comparison) -> str:
-    difference = f"{one.difference.mean:+.3f} ({one.difference.low:+.3f} to {one.difference.high:+.3f})"
     p = "< 0.0001" if one.wilcoxon_p < 1e-4 else f"{one.wilcoxon_p:.4f}"
-    means = (f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})" for found in (one.base, one.tuned))
-    return _row(label, *means, difference, f"{one.wins} / {one.losses} / {one.ties}", p)
+    means = (_with_interval(found, one.metric) for found in (one.base, one.tuned))
+    counts = f"{one.wins} / {one.losses} / {one.ties}"
+    return _row(label, _title(one.metric), *means, _with_interval(one.difference, one.metric, sign="+"), counts, p,
+                one.difference.n, one.difference.patients)  # fmt: skip
+
+
+def _with_interval(found: Interval, metric: str, *, sign: str = "") -> str:
+    mean, low, high = (number(value, metric, sign=sign) for value in (found.mean, found.low, found.high))
+    return f"{mean} ({low} to {high})"
+
+
+def _title(metric: str) -> str:
+    kind = METRICS[metric]
+    return f"{kind.title}, {kind.unit}" if kind.unit else kind.title
 
 
 def _head(*cells: str) -> str:

@@ -1,0 +1,84 @@
+"""Every metric on masks counted by hand, and every row of the table for empty masks."""
+
+import numpy as np
+import pytest
+
+from ailab_kernel.ground.errors import DatasetError
+from ailab_kernel.validation.metrics import METRICS, WORST_DISTANCE, dice, diagonal_mm, score, worst
+
+from .shapes import LUNG, WALL, cube, grid, mask
+
+SHAPE = (8, 20, 20)
+EMPTY = np.zeros(SHAPE)
+
+
+def test_counts_by_hand():
+    truth, found = cube(SHAPE, (2, 4, 4), (2, 10, 10)), cube(SHAPE, (2, 4, 9), (2, 10, 10))
+    scores = score(mask(found), mask(truth), tolerance_mm=3.0)["wall"]
+    ml = 5.0 * 0.8 * 0.7 / 1000
+    assert scores["dice"] == pytest.approx(0.5)
+    assert scores["sensitivity"] == pytest.approx(0.5)
+    assert scores["specificity"] == pytest.approx(1 - 100 / (8 * 400 - 200))
+    assert scores["volume_ml"] == scores["truth_ml"] == pytest.approx(200 * ml)
+    assert scores["volume_error_ml"] == 0.0
+    assert scores["hd95"] == pytest.approx(5 * 0.7)
+    assert set(scores) == set(METRICS)
+
+
+def test_volume_error_has_the_sign_of_prediction_minus_truth():
+    scores = score(mask(cube(SHAPE, (1, 1, 1), (1, 1, 3))), mask(cube(SHAPE, (1, 1, 1), (1, 1, 5))), tolerance_mm=1)
+    assert scores["wall"]["volume_error_ml"] == pytest.approx(-2 * 5.0 * 0.8 * 0.7 / 1000)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("case", ["both_empty", "prediction_empty", "truth_empty"])
+def test_each_row_of_the_table_for_empty_masks(name, case):
+    something = cube(SHAPE, (2, 4, 4), (2, 3, 3))
+    predicted, true = {"both_empty": (EMPTY, EMPTY), "prediction_empty": (EMPTY, something),
+                       "truth_empty": (something, EMPTY)}[case]  # fmt: skip
+    found = score(mask(predicted), mask(true), tolerance_mm=3.0)["wall"][name]
+    rule = METRICS[name].both_empty if case == "both_empty" else METRICS[name].one_empty
+    if rule is not None:
+        assert found == (diagonal_mm(grid(SHAPE)) if rule == WORST_DISTANCE else rule)
+    else:
+        ml = 18 * 5.0 * 0.8 * 0.7 / 1000
+        n = {"both_empty": (0, 0), "prediction_empty": (0, ml), "truth_empty": (ml, 0)}[case]
+        specificity = 1 - 18 / (8 * 400) if case == "truth_empty" else 1.0
+        expected = {"specificity": specificity, "volume_ml": n[0], "truth_ml": n[1], "volume_error_ml": n[0] - n[1]}
+        assert found == pytest.approx(expected[name])
+
+
+def test_a_label_is_scored_by_its_own_voxels_only():
+    truth = cube(SHAPE, (1, 1, 1), (2, 5, 5)) * 1 + cube(SHAPE, (5, 9, 9), (2, 5, 5)) * 2
+    found = truth.copy()
+    found[found == 1] = 0
+    scores = score(mask(found, labels=(WALL, LUNG)), mask(truth, labels=(WALL, LUNG)), tolerance_mm=3.0)
+    assert list(scores) == ["wall", "lung"]
+    assert scores["wall"]["dice"] == 0.0
+    assert scores["lung"]["dice"] == scores["lung"]["nsd"] == 1.0
+
+
+def test_a_full_truth_leaves_no_voxel_to_be_specific_about():
+    full = np.ones(SHAPE)
+    assert score(mask(full), mask(full), tolerance_mm=1.0)["wall"]["specificity"] == 1.0
+
+
+def test_other_grids_are_refused():
+    with pytest.raises(DatasetError, match="resample"):
+        score(mask(EMPTY), mask(EMPTY, spacing=(5.0, 0.8, 0.8)), tolerance_mm=1.0)
+
+
+def test_the_worst_values_are_worse_than_or_equal_to_any_score():
+    something = cube(SHAPE, (0, 0, 0), (1, 1, 1))
+    far = cube(SHAPE, (7, 19, 19), (1, 1, 1))
+    scores, floor = score(mask(far), mask(something), tolerance_mm=1.0)["wall"], worst(grid(SHAPE), 0.2)
+    assert set(floor) == set(METRICS)
+    for name, metric in METRICS.items():
+        if metric.higher_is_better is not None:
+            assert floor[name] <= scores[name] if metric.higher_is_better else floor[name] >= scores[name]
+    assert (floor["truth_ml"], floor["volume_ml"], floor["volume_error_ml"]) == (0.2, 0.0, -0.2)
+
+
+def test_dice_of_arrays():
+    assert dice(EMPTY > 0, EMPTY > 0) == 1.0
+    assert dice(cube(SHAPE, (0, 0, 0), (1, 1, 4)), cube(SHAPE, (0, 0, 2), (1, 1, 4))) == 0.5
