@@ -129,6 +129,12 @@ class Body:
         """z of the right dome of the diaphragm, mm."""
         return -72 - self.traits["inspiration_mm"]
 
+    @property
+    def heart_centre(self) -> Point:
+        """Middle of the left ventricle, mm; the heart rides on the diaphragm."""
+        t = self.traits
+        return (27 + t["heart_x"], self.level(-30)[4] - 20, min(self.dome + 12 + 14 * t["heart"], -20))
+
     def spine(self, z: float) -> Point:
         """Middle of the vertebral body at height ``z``."""
         _, b, _, _, middle, x = self.level(z)
@@ -152,7 +158,8 @@ class Body:
         down = [(self.spine(z)[0] + x, self.spine(z)[1] - 19, z, wide * 0.85)
                 for x, z in ((25, high - 18), (24, 20), (20, -50), (13, -130), (5, -400))]  # fmt: skip
         y = self.level(40)[4]
-        return [(-4 + t["heart_x"], y - 24, -2, wide * 1.1), (-17, y - 26, 34, wide), (-12, y - 20, high - 12, wide),
+        x, _, z = self.heart_centre
+        return [(x - 22, y - 22, z + 10, wide * 1.1), (x - 38, y - 26, z + 34, wide), (-18, y - 26, 34, wide), (-12, y - 20, high - 12, wide),
                 (6, y - 4, high, wide * 0.95), (20, y + 14, high - 4, wide * 0.92), *down]  # fmt: skip
 
     @cached_property
@@ -178,7 +185,9 @@ class Body:
         column = tube(flat, [(0, -4, 0, 22 * m), (0, -2, 50, 29 * m), (0, 0, 85, 27 * m), (0, 4, 130, 29 * m),
                              (0, 6, 300, 34)])  # fmt: skip
         spine = np.hypot(p[0] - rows[5], p[1] - self.spine_y(rows) - np.float32(6)) - np.float32(25)
-        d = blend(blend(column, heart, 12), spine, 10)
+        x, hy, hz = self.heart_centre
+        pad = ellipsoid(p, (x - 10, hy - 10, self.dome - 6), (56 * t["heart"], 40 * t["heart"], 24))
+        d = blend(blend(column, blend(heart, pad, 10), 12), spine, 10)
         d = blend(d, tube(p, self.aorta) - np.float32(2), 5)
         for side in (-1, 1):
             x, hy, hz = self.hilum[side]
@@ -225,9 +234,7 @@ class Heart:
     @cached_property
     def centre(self) -> np.ndarray:
         """Middle of the left ventricle, body frame, mm; it rides on the diaphragm."""
-        t = self.body.traits
-        z = min(self.body.dome + 18 + 16 * t["heart"], -14)
-        return np.array([27 + t["heart_x"], self.body.level(-30)[4] - 20, z], np.float32)
+        return np.array(self.body.heart_centre, np.float32)
 
     @cached_property
     def axes(self) -> np.ndarray:

@@ -63,7 +63,7 @@ RANGES: Mapping[str, Range] = MappingProxyType({
     "inspiration_mm": (-35, 28), "left_dome_mm": (-18, 4), "dome_mm": (48, 92), "recess": (0.6, 1.35),
     "arch_mm": (-8, 10), "kyphosis": (0.4, 1.7), "scoliosis_mm": (-9, 9), "mediastinum": (0.8, 1.3),
     "junction_mm": (1.2, 5), "lung_hu": (-920, -740), "gravity_hu": (5, 80), "texture_hu": (6, 34),
-    "emphysema": (0, 1), "vessel_mm": (5.0, 8.0), "vessels": (200, 420), "airway": (0.85, 1.2),
+    "emphysema": (0, 1), "vessel_mm": (5.0, 8.0), "vessels": (240, 520), "airway": (0.85, 1.2),
     "heart": (0.86, 1.2), "heart_left": (0.58, 0.78), "heart_front": (-0.62, -0.42), "heart_down": (-0.56, -0.3),
     "heart_x": (-8, 8), "wall_mm": (8, 12), "apex_thin": (0.6, 0.9), "wall_texture_hu": (2, 8), "chamber": (0.88, 1.15),
     "epicardial_mm": (2, 9), "rib_pitch": (24, 30), "rib_slope": (42, 84), "bone_hu": (380, 900),
