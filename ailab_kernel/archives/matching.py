@@ -37,6 +37,8 @@ WORDS: dict[str, Word] = {
 _DATE = re.compile(r"\d{8}|\d{4}-\d{2}-\d{2}")
 _RANGE = re.compile(rf"({_DATE.pattern})?-({_DATE.pattern})?")
 _PARTS = {"*": ".*", "?": "."}
+# Free text that every technologist types in another case: a person who asks for *chest* means CHEST as well.
+FREE_TEXT = frozenset({"StudyDescription", "SeriesDescription"})
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,10 @@ class Condition:
     def _tests(self) -> tuple[Callable[[str], bool], ...]:
         if self.vr == "UI":                    # thousands of UIDs, looked up at once
             return (frozenset(self.values).__contains__,)
-        make = _date_test if self.vr == "DA" else _text_test
-        return tuple(make(value, self.vr) for value in self.values)
+        if self.vr == "DA":
+            return tuple(_date_test(value) for value in self.values)
+        ignore_case = self.vr == "PN" or self.keyword in FREE_TEXT  # C.2.2.2.1 lets names ignore case
+        return tuple(_text_test(value, ignore_case=ignore_case) for value in self.values)
 
     def accepts(self, found: str | Iterable[str]) -> bool:
         """Whether an attribute's value (or any of several) matches."""
@@ -152,13 +156,13 @@ def _day(word: str, value: str) -> str:
         raise WrongUse(f"{word}={value!r} is not in the calendar; write a day as 20260131") from error
 
 
-def _text_test(value: str, vr: str) -> Callable[[str], bool]:
+def _text_test(value: str, *, ignore_case: bool) -> Callable[[str], bool]:
     pattern = "".join(_PARTS.get(char, re.escape(char)) for char in value)
-    flags = re.DOTALL | (re.IGNORECASE if vr == "PN" else 0)      # C.2.2.2.1: only names may ignore case
+    flags = re.DOTALL | (re.IGNORECASE if ignore_case else 0)
     return lambda found: re.fullmatch(pattern, found, flags) is not None
 
 
-def _date_test(value: str, _vr: str) -> Callable[[str], bool]:
+def _date_test(value: str) -> Callable[[str], bool]:
     if "-" not in value:
         return lambda found: found == value
     first, last = value.split("-")

@@ -2,7 +2,8 @@
 
 A query may be looser than the question, because the archive judges every answer again. That carries it past servers
 that do not decode percent-encoding: Orthanc's DICOMweb plugin 1.7 finds nothing for ``CT%20chest``. A character that
-would have to be encoded is therefore asked for as a wildcard (``CT?chest``).
+would have to be encoded is therefore asked for as a wildcard (``CT?chest``), and so is a letter of free text, whose
+case does not matter to us but does to servers.
 """
 
 import re
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.datadict import tag_for_keyword
 
-from .matching import Condition
+from .matching import FREE_TEXT, Condition
 from .server import Server, answers
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ FIELDS = {
     "instances": IDENTITY,
 }
 _PAGE = 200
+_ANY_CASE = re.compile(r"[^0-9._~*?-]")
 _UIDS_AT_ONCE = 50                             # 50 UIDs of 64 characters keep a URL below 4 KiB
 _ENCODED, _FOREIGN = re.compile(r"[^A-Za-z0-9._~*?-]"), re.compile(r"[^\x00-\x7f]+")
 _COUNTS = ("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances")
@@ -54,7 +56,8 @@ def queries(conditions: Iterable[Condition]) -> Iterator[dict[str, str]]:
 
 def _values(one: Condition) -> list[str]:
     if one.vr != "UI":
-        return [_ENCODED.sub("?", _FOREIGN.sub("*", value)) for value in one.values]
+        unsure = _ANY_CASE if one.keyword in FREE_TEXT else _ENCODED
+        return [unsure.sub("?", _FOREIGN.sub("*", value)) for value in one.values]
     return [",".join(one.values[begin:begin + _UIDS_AT_ONCE]) for begin in range(0, len(one.values), _UIDS_AT_ONCE)]
 
 

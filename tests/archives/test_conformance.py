@@ -57,7 +57,7 @@ def test_newest_first(filled: Archive) -> None:
     ({"modality": "M?"}, {C}),
     ({"description": "*chest*"}, {A, D}),
     ({"description": "CT chest"}, {A}),
-    ({"description": "*CHEST*"}, set()),
+    ({"description": "*CHEST*"}, {A, D}),
     ({"description": "CT ????"}, {B}),
     ({"description": "*"}, {A, B, C, D}),
     ({"description": ""}, {A, B, C, D}),

@@ -26,7 +26,7 @@ def test_words_name_real_attributes_of_their_vr(word: str) -> None:
 @given(TEXT.filter(lambda text: "[" not in text), TEXT)
 def test_wildcards_are_those_of_the_shell(pattern: str, value: str) -> None:
     expected = fnmatch.fnmatchcase(value.strip(), pattern)
-    assert Condition("StudyDescription", "LO", (pattern,)).accepts(value) == expected
+    assert Condition("AccessionNumber", "SH", (pattern,)).accepts(value) == expected
 
 
 @given(TEXT.filter(str.strip))
@@ -55,9 +55,10 @@ def test_no_date_is_in_no_range() -> None:
     assert not accepted(study_conditions({"date": "-20300101"}), {"StudyDate": ""})
 
 
-def test_names_ignore_case_and_nothing_else_does() -> None:
+def test_names_and_descriptions_ignore_case_and_nothing_else_does() -> None:
     assert Condition("PatientName", "PN", ("adler^*",)).accepts("Adler^Anna")
-    assert not Condition("StudyDescription", "LO", ("ct*",)).accepts("CT chest")
+    assert Condition("StudyDescription", "LO", ("*chest*",)).accepts("CT CHEST")
+    assert not Condition("AccessionNumber", "SH", ("a*",)).accepts("A1")
 
 
 def test_empty_and_star_match_everything_and_ask_nothing() -> None:
