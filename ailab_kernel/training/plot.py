@@ -1,11 +1,12 @@
 """The curve while it grows: a picture in the notebook cell, redrawn in place; a line where there is no notebook."""
 
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ailab_kernel.ground.progress import say
+from ailab_kernel.ground.progress import VARIABLE, say
 
 from .runs import Row
 
@@ -37,6 +38,8 @@ def _cell(title: str) -> Callable[[Sequence[Row]], None]:
     handle: list[Any] = []
 
     def _show(curve: Sequence[Row]) -> None:
+        if VARIABLE in os.environ:  # a report: whoever started it reads along in a terminal
+            line(curve)
         picture = Image(data=png(figure(curve, title=title)), format="png", width=640)
         if handle:
             handle[0].update(picture)

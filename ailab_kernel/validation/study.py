@@ -8,6 +8,7 @@ from typing import Any
 
 from ailab_kernel.datasets.dataset import Case
 from ailab_kernel.ground.errors import DatasetError
+from ailab_kernel.volumes.masks import Label
 
 from .metrics import METRICS, worst_shares
 from .statistics import Interval, mean_interval, paired_p
@@ -50,6 +51,27 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class SideBySide:
+    """Summaries of several models on the same cases, one column each."""
+
+    summaries: Mapping[str, Summary]
+
+    def _repr_html_(self) -> str:
+        first, *_ = self.summaries.values()
+        rows = [(label, name) for label, found in first.intervals.items() for name in found]
+        body = "".join(_row(label, _title(name), *(self._cell(one, label, name) for one in self.summaries.values()))
+                       for label, name in rows)  # fmt: skip
+        head = _head("label", "metric", *self.summaries)
+        few = _few(one for summary in self.summaries.values() for found in summary.intervals.values()
+                   for one in found.values())  # fmt: skip
+        return f"<table>{head}<tbody>{body}</tbody></table>{few}"
+
+    @staticmethod
+    def _cell(summary: Summary, label: str, name: str) -> str:
+        return _with_interval(summary.intervals[label][name], name)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two models on the same cases; the difference is tuned minus base.
 
@@ -89,7 +111,9 @@ class ComparisonTable:
         return f"<table>{head}<tbody>{rows}</tbody></table>{few}"
 
 
-def rows_of(scored: Sequence[Mapping[str, Any]], role: str, tested: Sequence[Case]) -> tuple[CaseScores, ...]:
+def rows_of(
+    scored: Sequence[Mapping[str, Any]], role: str, tested: Sequence[Case], *, labels: Sequence[Label] = ()
+) -> tuple[CaseScores, ...]:
     """Return the figures of one model, one row a case and label.
 
     Parameters
@@ -100,6 +124,8 @@ def rows_of(scored: Sequence[Mapping[str, Any]], role: str, tested: Sequence[Cas
         ``model`` or ``baseline``.
     tested
         The cases, in the same order.
+    labels
+        The order in which a report shows the labels.
 
     Raises
     ------
@@ -112,7 +138,9 @@ def rows_of(scored: Sequence[Mapping[str, Any]], role: str, tested: Sequence[Cas
         msg = f"none of the {len(scored)} cases could be scored ({reason}); the dataset's images have to be readable"
         raise DatasetError(msg)
     unread = dict.fromkeys(read[0]["scores"][role], _unread(read))
-    return tuple(row for one, case in zip(scored, tested, strict=True) for row in _rows(one, role, case, unread))
+    place = {label.name: number for number, label in enumerate(labels)}
+    rows = [row for one, case in zip(scored, tested, strict=True) for row in _rows(one, role, case, unread)]
+    return tuple(sorted(rows, key=lambda row: place.get(row.label, len(place))))
 
 
 def _unread(read: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -130,6 +158,11 @@ def summarize(rows: Sequence[CaseScores], *, seed: int) -> Summary:
     """Return mean and patient-bootstrap interval of every metric of every label."""
     return Summary({label: {name: interval for name in _SHOWN if (interval := _interval(rows, label, name, seed=seed))}
                     for label in dict.fromkeys(row.label for row in rows)})  # fmt: skip
+
+
+def side_by_side(summaries: Mapping[str, Summary]) -> SideBySide:
+    """Return one table of several models' summaries, by the models' names."""
+    return SideBySide(summaries)
 
 
 def _interval(rows: Sequence[CaseScores], label: str, metric: str, *, seed: int) -> Interval | None:
