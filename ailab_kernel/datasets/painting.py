@@ -273,9 +273,9 @@ def _great_vessels(canvas: Canvas, patient: Patient) -> None:
 def _heart(canvas: Canvas, patient: Patient, chambers: Mapping[str, np.ndarray], outside: np.ndarray) -> None:
     pools, t, p = patient.pools, patient.body.traits, canvas.p
     canvas.paint(outside, pools["muscle"])
-    canvas.paint(chambers["right-atrium"], pools["right"])
-    canvas.paint(chambers["right"], pools["right"] + 0.0)
-    canvas.paint(chambers["left-atrium"], pools["left"])
+    canvas.paint(chambers["right-atrium"], pools["right"], label=CAVITY)
+    canvas.paint(chambers["right"], pools["right"], label=CAVITY)
+    canvas.paint(chambers["left-atrium"], pools["left"], label=CAVITY)
     grain = np.sin(p[0] / 4.1) * np.sin(p[1] / 5.3) * np.sin(p[2] / 4.7)
     canvas.paint(chambers["wall"], pools["muscle"] + np.float32(t["wall_texture_hu"]) * grain, label=WALL)
     canvas.paint(chambers["cavity"], pools["left"], label=CAVITY)
