@@ -35,7 +35,7 @@ lock:                      ## resolve the newest versions into requirements.lock
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 bases: .venv/ready         ## train the two base models again from their seeds
-	$(BIN)/python -m ailab_kernel.training.base lungs heart-wall
+	for name in heart-wall lungs; do $(BIN)/python -m ailab_kernel.training.base $$name || exit 1; done
 
 clean:                     ## forget the environment and the demo's lab
 	rm -rf .venv build lab

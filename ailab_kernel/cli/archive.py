@@ -21,6 +21,7 @@ Url = Annotated[str, typer.Option("--url", help="Another archive than the lab's:
 
 @app.command("search")
 def search_command(
+    *,
     modality: Modality = "",
     description: Description = "",
     date: Date = "",
@@ -43,6 +44,7 @@ def search_command(
 @app.command()
 def store(
     paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.")],
+    *,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
@@ -65,6 +67,7 @@ def store(
 @app.command()
 def delete(
     study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    *,
     series: Annotated[str, typer.Option(help="Only this Series Instance UID.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is deleted.")] = False,
     url: Url = "",

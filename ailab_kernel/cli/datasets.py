@@ -39,6 +39,7 @@ def show_command(
 @app.command()
 def freeze(
     name: Annotated[str, typer.Argument(help="Kebab-case name; the version is counted for you.")],
+    *,
     task: Annotated[str, typer.Option(help="Annotation task whose accepted cases are frozen.")],
     split: Annotated[str, typer.Option(help="Shares of train, tune and test, drawn by patient.")] = "0.7,0.15,0.15",
     split_file: Annotated[Path | None, typer.Option(help="CSV with the columns series,split instead.")] = None,

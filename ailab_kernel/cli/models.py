@@ -59,6 +59,7 @@ def export(
 def promote(
     ref: Ref,
     alias: Annotated[str, typer.Argument(help="The alias to point at it, e.g. champion.")],
+    *,
     evidence: Annotated[str, typer.Option(help="Id of the validation report that speaks for it.")],
     as_json: AsJson = False,
 ) -> None:

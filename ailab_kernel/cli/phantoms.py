@@ -20,6 +20,7 @@ app = typer.Typer(help="Make phantom studies. Example: ailab phantoms make ./out
 @app.command()
 def make(
     folder: Annotated[Path | None, typer.Argument(help="Folder for the files; none: into the archive.")] = None,
+    *,
     count: Annotated[int, typer.Option(help="How many studies.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of the first; each further study takes the next.")] = 1,
     style: Annotated[str, typer.Option(help="Site style: university, general-hospital, mixed.")] = "general-hospital",

@@ -18,6 +18,7 @@ Model = Annotated[str, typer.Argument(help="NAME@VERSION or NAME@ALIAS.")]
 
 
 def annotate(
+    *,
     label: Annotated[str, typer.Option(help="What to draw, e.g. 'heart wall'.")],
     assist: Annotated[str, typer.Option(help="Model that proposes, e.g. heart-wall@general.")] = "",
     reader: Annotated[str, typer.Option(help="none, simulated or reference (the last two need a SEG).")] = "none",
@@ -39,6 +40,7 @@ def annotate(
 
 def train(
     dataset: Annotated[str, typer.Argument(help="NAME@VERSION of a dataset.")],
+    *,
     base: Annotated[str, typer.Option(help="Model to start from, e.g. heart-wall@general.")],
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 7,
     epochs: Annotated[int, typer.Option(help="At most; 0 takes the recipe's number.", min=0)] = 0,
@@ -51,6 +53,7 @@ def train(
 
 def validate(
     model: Model,
+    *,
     dataset: Annotated[str, typer.Option(help="NAME@VERSION of a dataset with test cases.")],
     baseline: Annotated[str, typer.Option(help="Model to compare with; empty: the one it was tuned from.")] = "",
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 7,
@@ -62,6 +65,7 @@ def validate(
 
 def infer(
     model: Model,
+    *,
     source: Annotated[Path | None, typer.Option("--input", help="Without a lab: DICOM folder or NIfTI file.")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Without a lab: folder for the results.")] = None,
     store: Annotated[bool, typer.Option(help="Whether SEG and SR go back to the archive.")] = True,

@@ -92,5 +92,6 @@ class _Clock:
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
+        """End a stage."""
         now = time.perf_counter()
         self.laps[stage], self._last = round(now - self._last, 4), now

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def score_case(
-    workspace: "Workspace", models: Mapping[str, str], dataset: str, case: Case, *, tolerance_mm: float
+    workspace: "Workspace", case: Case, *, models: Mapping[str, str], dataset: str, tolerance_mm: float
 ) -> Mapping[str, Any]:
     """Predict one case by each model and score it.
 
@@ -26,12 +26,12 @@ def score_case(
     ----------
     workspace
         Catalog and cache.
+    case
+        Whom to predict.
     models
         Role (``model``, ``baseline``) to the digest of the model's record.
     dataset
         ``name@version``, for the labels.
-    case
-        Whom to predict.
     tolerance_mm
         Of the surface Dice.
 
@@ -61,7 +61,7 @@ def score_case(
 
 
 def case_picture(
-    workspace: "Workspace", scored: Sequence[Mapping[str, Any]], case_id: str, data: DatasetVersion
+    workspace: "Workspace", case_id: str, *, scored: Sequence[Mapping[str, Any]], data: DatasetVersion
 ) -> tuple[Volume, Mask, Mask]:
     """Return image, prediction of the ``model`` and truth of one case, for a picture."""
     case = next(one for one in data.cases if one.id == case_id)
