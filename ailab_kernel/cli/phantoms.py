@@ -14,6 +14,8 @@ from .show import AsJson, show
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from ailab_kernel.datasets.phantoms import PhantomStudy
+
 app = typer.Typer(help="Make phantom studies. Example: ailab phantoms make ./out --count 2", no_args_is_help=True)
 
 
@@ -47,7 +49,7 @@ def make(
     show(done, as_json=as_json)
 
 
-def dicom_objects(study: object, *, truth: bool = True) -> "list[Dataset]":
+def dicom_objects(study: "PhantomStudy", *, truth: bool = True) -> "list[Dataset]":
     """CT instances of a phantom study and, when ``truth`` is set, its SEG."""
     from ailab_kernel.datasets.phantom_dicom import to_dicom
 

@@ -126,7 +126,7 @@ class Body:
 
     @property
     def dome(self) -> float:
-        """z of the right dome of the diaphragm, mm."""
+        """Z of the right dome of the diaphragm, mm."""
         return -72 - self.traits["inspiration_mm"]
 
     @property
@@ -141,7 +141,7 @@ class Body:
         return (x, middle + max(b, 52) - 27, z)
 
     def spine_y(self, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """y of the middle of the vertebral bodies at the rows' heights."""
+        """Y of the middle of the vertebral bodies at the rows' heights."""
         return rows[4] + np.maximum(rows[1], 52) - np.float32(27)
 
     @cached_property

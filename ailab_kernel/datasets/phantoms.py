@@ -11,9 +11,13 @@ from scipy import ndimage
 from ailab_kernel.dicom.codes import (
     ABNORMAL_STRUCTURE,
     CARDIAC_CHAMBER,
-    LESION as LESION_CODE,
-    LUNG as LUNG_CODE,
     MYOCARDIUM,
+)
+from ailab_kernel.dicom.codes import (
+    LESION as LESION_CODE,
+)
+from ailab_kernel.dicom.codes import (
+    LUNG as LUNG_CODE,
 )
 from ailab_kernel.dicom.uids import derived_uid
 from ailab_kernel.volumes.geometry import Grid
@@ -125,12 +129,13 @@ def make(phantom: Phantom) -> PhantomStudy:
         hu[where], labels[where] = canvas.hu, canvas.labels
     _add_surroundings(phantom, hu)
     _scan(phantom, hu, labels)
-    uids = [derived_uid(part, *phantom.identity) for part in ("series", "frame")]
+    series_uid, frame_uid = (derived_uid(part, *phantom.identity) for part in ("series", "frame"))
     images = tuple(derived_uid("image", str(n), *phantom.identity) for n in range(hu.shape[0]))
     facts = {"Modality": "CT", "BodyPartExamined": "CHEST", "Manufacturer": phantom.scanner.vendor,
              "ManufacturerModelName": phantom.scanner.model, "SoftwareVersions": phantom.scanner.software,
              "ConvolutionKernel": phantom.kernel.name, "PatientIdentityRemoved": "YES", "phantom": "yes"}  # fmt: skip
-    volume = Volume(np.rint(hu).astype(np.int16), phantom.grid, 1.0, 0.0, study_uid(phantom), *uids, images, facts=facts)
+    volume = Volume(np.rint(hu).astype(np.int16), phantom.grid, study_uid=study_uid(phantom), series_uid=series_uid,
+                    frame_of_reference_uid=frame_uid, instance_uids=images, facts=facts)  # fmt: skip
     return PhantomStudy(volume, Mask(labels, phantom.grid, TRUTH_LABELS), phantom)
 
 
@@ -151,7 +156,7 @@ def _grid(t: Mapping[str, float], coverage: str, size: tuple[int, int, int],
     affine = np.eye(4)
     affine[:3, :3] = steps
     affine[:3, 3] = middle - steps @ ((np.array(size) - 1) / 2)
-    return Grid(tuple(int(n) for n in size), affine)
+    return Grid((int(size[0]), int(size[1]), int(size[2])), affine)
 
 
 def _pose(t: Mapping[str, float]) -> np.ndarray:

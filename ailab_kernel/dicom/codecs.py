@@ -42,8 +42,8 @@ def decode_into(ds: Dataset, out: np.ndarray) -> None:
         if syntax.is_compressed and not syntax.is_deflated:
             out[:] = _decompressed(ds, syntax)
         else:
-            order = ">" if syntax == ExplicitVRBigEndian else "<"
-            out[:] = np.frombuffer(ds.PixelData, out.dtype.newbyteorder(order), out.size).reshape(out.shape)
+            stored = out.dtype.newbyteorder(">" if syntax == ExplicitVRBigEndian else "<")
+            out[:] = np.frombuffer(ds.PixelData, stored, out.size).reshape(out.shape)
         spare = out.dtype.itemsize * 8 - int(ds.BitsStored)
         if spare:
             np.left_shift(out, spare, out=out)

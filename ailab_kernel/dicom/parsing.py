@@ -113,7 +113,7 @@ def _inflated(data: bytes, body: int, max_bytes: int) -> Dataset:
         raise DicomError(f"the deflated data set holds more than {max_bytes} bytes; raise max_bytes if you trust it")
     meta = parse_elements(BytesIO(data[_PREAMBLE + 4:body]), is_implicit_VR=False, is_little_endian=True)
     elements = parse_elements(BytesIO(plain), is_implicit_VR=False, is_little_endian=True)
-    return FileDataset(None, elements, preamble=data[:_PREAMBLE], file_meta=FileMetaDataset(meta),
+    return FileDataset("", elements, preamble=data[:_PREAMBLE], file_meta=FileMetaDataset(meta),
                        is_implicit_VR=False, is_little_endian=True)
 
 

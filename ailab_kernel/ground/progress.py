@@ -7,7 +7,7 @@ the report reads out.
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,7 +50,7 @@ def track(items: Iterable[Item], *, what: str, total: int | None = None) -> Iter
 
 def _lines(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
     """A log gets a line now and then, and one at the end, instead of a bar."""
-    total = total if total is not None else len(items) if hasattr(items, "__len__") else None
+    total = total if total is not None else len(items) if isinstance(items, Sized) else None
     started = told = time.monotonic()
     count = 0
     for item in items:

@@ -93,7 +93,7 @@ class SqlCatalog:
         match = [RECORDS.c[column] == value for column, value in wished.items() if value is not None]
         with self._reader.connect() as db:
             rows = db.execute(sa.select(RECORDS).where(*match).order_by(RECORDS.c.seq)).mappings().all()
-        return [_record(row) for row in rows]
+        return [_record(dict(row)) for row in rows]
 
     def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
         """Let ``name@alias`` mean the record ``digest``."""

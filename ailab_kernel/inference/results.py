@@ -48,7 +48,7 @@ def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, en
     provenance = Provenance(
         algorithm=bundle.name,
         version=str(bundle.version),
-        made_from=(vol.series_uid, bundle.digest, find(bundle.recipe).digest, engine),
+        made_from=(vol.series_uid, bundle.ref, bundle.digest, find(bundle.recipe).digest, engine),
         when=when,
         kind="AUTOMATIC",
         series_description=f"AI-LAB {bundle.name}@{bundle.version}",

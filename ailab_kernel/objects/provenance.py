@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from ailab_kernel.dicom.uids import derived_uid
 
@@ -65,8 +65,8 @@ def settle(ds: Dataset, provenance: Provenance, *, sop_uid: str) -> Dataset:
     ds.InstanceCreatorUID = IMPLEMENTATION
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, sop_uid
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, UID(sop_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION, "AILAB"
+    meta.ImplementationClassUID, meta.ImplementationVersionName = UID(IMPLEMENTATION), "AILAB"
     ds.file_meta = meta
     return ds

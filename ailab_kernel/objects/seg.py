@@ -17,6 +17,7 @@ from .provenance import MANUFACTURER, Provenance, settle
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
 
 _SERIES_NUMBER = 9000
 _OFF_GRID = 1e-2
@@ -95,7 +96,7 @@ def _description(number: int, label: Label, provenance: Provenance) -> "SegmentD
     )  # fmt: skip
 
 
-def coded(code: Code) -> "Dataset":
+def coded(code: Code) -> "CodedConcept":
     """Return the code as highdicom's coded concept."""
     from highdicom.sr import CodedConcept
 
@@ -165,7 +166,7 @@ def _frames(ds: Dataset) -> np.ndarray:
 
     shape = int(ds.NumberOfFrames), int(ds.Rows), int(ds.Columns)
     if ds.BitsAllocated == 1 and not ds.file_meta.TransferSyntaxUID.is_compressed:
-        return unpack_bits(ds.PixelData, as_array=True)[: int(np.prod(shape))].reshape(shape)
+        return np.asarray(unpack_bits(ds.PixelData))[: int(np.prod(shape))].reshape(shape)
     frames = ds.pixel_array.reshape(shape)
     if ds.SegmentationType == "FRACTIONAL":
         return (2 * frames.astype(np.uint32) >= int(ds.MaximumFractionalValue)).astype(np.uint8)

@@ -110,7 +110,7 @@ def read_sr_volumes(ds: Dataset) -> dict[str, float]:
 
 def _containers(item: Dataset, code: str) -> list[Dataset]:
     """Every content item below ``item`` whose concept has this DCM code (125007: Measurement Group)."""
-    found = []
+    found: list[Dataset] = []
     for child in item.get("ContentSequence", ()):
         name = child.get("ConceptNameCodeSequence")
         found += [child] if name and name[0].get("CodeValue") == code else _containers(child, code)

@@ -70,12 +70,11 @@ class Template:
         return tuple(self._parameter(node, source.splitlines()) for node in ast.parse(source).body)
 
     def _parameter(self, node: ast.stmt, lines: list[str]) -> Parameter:
-        given = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
         line = lines[node.lineno - 1]
-        if not given:
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
             msg = f"template {self.name}: {line!r} is no parameter; name: type = default  # meaning is expected"
             raise ParameterError(msg)
-        kind = node.annotation.value if isinstance(node.annotation, ast.Constant) else ast.unparse(node.annotation)
+        kind = str(node.annotation.value) if isinstance(node.annotation, ast.Constant) else ast.unparse(node.annotation)
         if kind not in TYPES:
             msg = f"template {self.name}: parameter {node.target.id} has type {kind}; one of {', '.join(TYPES)} is known"
             raise ParameterError(msg)

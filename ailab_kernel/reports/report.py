@@ -15,7 +15,7 @@ from ailab_kernel.models.evidence import Evidence
 from .notebook import CASES, METRICS
 
 if TYPE_CHECKING:
-    from IPython.display import IFrame
+    from IPython.display import HTML
 
 MANIFEST, SEAL, STATE = "manifest.json", "manifest.sig", "state.json"
 NOTEBOOK, PAGE = "notebook.ipynb", "report.html"
@@ -71,7 +71,7 @@ class Report:
             raise NotFound(msg)
         return Evidence(self.id, path.read_bytes(), seal.read_text(), models)
 
-    def show(self) -> "IFrame":
+    def show(self) -> "HTML":
         """Show the page in a notebook cell."""
         from IPython.display import HTML
 

@@ -127,7 +127,7 @@ def cut_field(
         return image, label
     image, label = image.clone(), label.clone()
     for _ in range(random.integers(1, 3)):
-        axis, share = 2 + random.integers(3), random.uniform(0, most)
+        axis, share = 2 + int(random.integers(3)), random.uniform(0, most)
         count = int(share * image.shape[axis])
         start = 0 if random.random() < 0.5 else image.shape[axis] - count
         image.narrow(axis, start, count).zero_()

@@ -68,9 +68,9 @@ class Base:
 
 BASES = {
     "lungs": Base(
-        "lungs", "mixed", range(1000, 1120), range(2000, 2008), range(3000, 3020),
+        "lungs", "mixed", range(1000, 1240), range(2000, 2010), range(3000, 3020),
         sizes=((88, 96, 96), (72, 112, 112), (110, 80, 80), (60, 128, 128)),
-        plan=FineTune(epochs=30, steps=60, crop=(80, 96, 96), rate=2e-3, warmup=60, patience=30),
+        plan=FineTune(epochs=32, steps=60, crop=(80, 96, 96), rate=2e-3, warmup=60, patience=30),
         augment=find("lungs").augment,
         texts={
             "description": "Both lungs on CT of the chest, learnt from phantoms of many body forms and scanners.",
@@ -80,7 +80,7 @@ BASES = {
     ),
     "heart-wall": Base(
         "heart-wall", "university", range(1000, 1060), range(2000, 2006), range(3000, 3020),
-        sizes=((80, 112, 112), (64, 128, 128), (96, 96, 96)),
+        sizes=((60, 128, 128), (80, 112, 112), (96, 96, 96)),
         plan=FineTune(epochs=24, steps=50, crop=(80, 96, 96), rate=2e-3, warmup=50, patience=24),
         augment=find("heart-wall").augment,
         texts={
@@ -164,7 +164,7 @@ def write(name: str, trained: Trained, out: Path) -> Path:
     """Write the bundle, judge it, and write it again with its figures on the card."""
     base, recipe = BASES[name], find(BASES[name].recipe)
     metadata = {**bundle_metadata(recipe), **base.texts, **_made_of(base, trained)}
-    fixed = {"name": name, "recipe": recipe.name, "network": recipe.network, "state_dict": trained.state_dict}
+    fixed: dict[str, Any] = {"name": name, "recipe": recipe.name, "network": recipe.network, "state_dict": trained.state_dict}
     write_bundle(out, **fixed, metadata=metadata)
     predictor = Predictor(read_bundle(out, name=name), engine="torch")
     styles = [style for style in (base.style, base.elsewhere) if style]

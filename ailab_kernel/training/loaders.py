@@ -100,8 +100,8 @@ def digest_of(cases: Iterable[Case]) -> str:
     digest = hashlib.sha256()
     for case in cases:
         digest.update(case.id.encode())
-        digest.update(case.image.numpy())
-        digest.update(case.truth.numpy())
+        digest.update(case.image.numpy().tobytes())
+        digest.update(case.truth.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -66,7 +66,7 @@ def case_picture(
     """Return image, prediction of the ``model`` and truth of one case, for a picture."""
     case = next(one for one in data.cases if one.id == case_id)
     vol, truth = Datasets(workspace.catalog).load(case, data.labels)
-    masks = next((one["masks"] for one in scored if one.get("case") == case_id), {})
+    masks: Mapping[str, str] = next((one["masks"] for one in scored if one.get("case") == case_id), {})
     predicted = load_mask(workspace.catalog, masks["model"], data.labels) if "model" in masks else _nothing(truth)
     return vol, predicted, truth
 

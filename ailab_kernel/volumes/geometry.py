@@ -27,7 +27,8 @@ class Grid:
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
         """(slice, row, column) distance between voxel centres, mm."""
-        return tuple(float(n) for n in np.linalg.norm(self.affine[:3, :3], axis=0))
+        slices, rows, columns = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return slices, rows, columns
 
     @cached_property
     def voxel_ml(self) -> float:

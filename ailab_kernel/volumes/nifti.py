@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -70,9 +71,9 @@ def mask_to_nifti(mask: Mask, path: Path) -> None:
     _save(nibabel.Nifti1Image(_turned(mask.array), _affine(mask.grid)), path)
 
 
-def _load(path: Path) -> nibabel.Nifti1Image:
+def _load(path: Path) -> Any:
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         shape = image.shape[:3] if all(size == 1 for size in image.shape[3:]) else image.shape
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
         msg = f"not a readable NIfTI file ({type(error).__name__}); .nii or .nii.gz is expected"

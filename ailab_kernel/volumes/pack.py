@@ -29,7 +29,8 @@ def pack(vol: Volume) -> bytes:
     """Return the bytes of a volume: place, UIDs, the facts on the list, and the stored values."""
     array = np.ascontiguousarray(vol.array, vol.array.dtype.newbyteorder("<"))
     told = {
-        **_place(vol.grid), "dtype": array.dtype.str, "slope": _rescale(vol.slope), "intercept": _rescale(vol.intercept),
+        **_place(vol.grid), "dtype": array.dtype.str,
+        "slope": _rescale(vol.slope), "intercept": _rescale(vol.intercept),
         "study_uid": vol.study_uid, "series_uid": vol.series_uid, "frame_of_reference_uid": vol.frame_of_reference_uid,
         "instance_uids": list(vol.instance_uids), "facts": {key: vol.facts[key] for key in FACTS if key in vol.facts},
     }  # fmt: skip

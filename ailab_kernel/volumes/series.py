@@ -23,6 +23,7 @@ from .volume import Volume
 _FACTS = ("Modality", "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "SliceThickness", "KVP",
           "ConvolutionKernel", "PatientSex", "PatientAge", "BodyPartExamined")  # fmt: skip
 _NEEDED = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "BitsAllocated")
+_SAME = ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "BitsAllocated", "PixelRepresentation")
 _IMAGES = frozenset({"CT", "MR", "PT"})
 # A slice may lie this far from its regular place: rounding of positions in the header, not a gap.
 _TOLERANCE = 0.02
@@ -146,7 +147,7 @@ def _check_needed(slices: Sequence[Dataset]) -> None:
 
 def _check_uniform(slices: Sequence[Dataset]) -> None:
     first = slices[0]
-    for keyword in ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "BitsAllocated", "PixelRepresentation"):
+    for keyword in _SAME:
         if len({str(ds.get(keyword, "")) for ds in slices}) > 1:
             msg = f"series {_uid(first)}: instances differ in {keyword}; split them into series that agree"
             raise MixedSeries(msg)
@@ -190,7 +191,7 @@ def _step(slices: Sequence[Dataset], axes: np.ndarray) -> np.ndarray:
     aside = float(np.linalg.norm(vector - (vector @ axes[2]) * axes[2]))
     if aside > max(_TOLERANCE_MM, _TOLERANCE * usual):
         angle = np.degrees(np.arctan2(aside, vector @ axes[2]))
-        msg = f"series {_uid(first)}: the gantry was tilted by {angle:.1f} degrees; have it corrected before it comes here"
+        msg = f"series {_uid(first)}: the gantry was tilted by {angle:.1f} degrees; have it corrected first"
         raise IrregularSlices(msg)
     return axes[2] * float(vector @ axes[2])
 
@@ -212,7 +213,8 @@ def _rescale(slices: Sequence[Dataset], keyword: str, default: float) -> float |
 def _header(ds: Dataset) -> Dataset:
     """The instance without its pixels, sharing its elements."""
     header = Dataset({tag: element for tag, element in ds.items() if tag < 0x7FE00000})
-    header.file_meta = getattr(ds, "file_meta", None)
+    if hasattr(ds, "file_meta"):
+        header.file_meta = ds.file_meta
     return header
 
 

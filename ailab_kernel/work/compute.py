@@ -71,7 +71,7 @@ def _outcome(error: BaseException) -> AilabError:
     if isinstance(error, AilabError):
         return error
     if type(error).__name__ == "KilledWorker":
-        msg = f"a case killed its worker {_DEATHS_ALLOWED} times (memory?); give the workers more memory, or set it aside"
+        msg = f"a case killed its worker {_DEATHS_ALLOWED} times (memory?); give workers more memory, or set it aside"
         raise JobError(msg)
     msg = f"a case failed with {type(error).__name__}, which is an error in the program; the log has the details"
     raise JobError(msg) from error

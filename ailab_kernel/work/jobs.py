@@ -152,8 +152,8 @@ def _migrate(url: str) -> None:
 def _launch(url: str, worker: str) -> None:
     from dbos import DBOS
 
-    DBOS(config={"name": "ailab", "system_database_url": url, "run_admin_server": False, "application_version": "1",
-                 "executor_id": worker, "log_level": "CRITICAL"})  # fmt: skip
+    DBOS(config={"name": "ailab", "system_database_url": url, "application_version": "1", "executor_id": worker,
+                 "log_level": "CRITICAL"})  # fmt: skip
     DBOS.workflow(name=WORKFLOW, max_recovery_attempts=TRIES)(_do)
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=1)

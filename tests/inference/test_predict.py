@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ailab_kernel.ground.errors import ModelChanged, NotFound
 from ailab_kernel.inference import Predictor
+from ailab_kernel.inference.predict import settle
 from ailab_kernel.models import Bundle, read_bundle, write_bundle
 from ailab_kernel.models.registry import base_bundle
-from ailab_kernel.recipes import find
+from ailab_kernel.recipes import find, tidy
 from ailab_kernel.training.transfer import start
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.masks import Mask
@@ -52,6 +54,17 @@ def test_mask_lies_on_the_source_grid_and_is_the_same_every_time(bundle, tmp_pat
     again = Predictor(bundle, cache=tmp_path)
     assert again.engine == predictor.engine
     assert again.predict(volume()).array.tobytes() == mask.array.tobytes()
+
+
+def test_settled_logits_give_the_tidy_labels():
+    recipe, random = find("heart-wall"), np.random.default_rng(2)
+    answer = ndimage.gaussian_filter(random.normal(0, 1, (3, 20, 24, 28)), (0, 1.5, 1.5, 1.5)).astype(np.float32)
+    grid = Grid((20, 24, 28), np.diag([3.0, 3, 3, 1]))
+    expected = tidy(Mask(answer.argmax(0).astype(np.uint8), grid, recipe.labels), recipe.keep).array
+    settled = settle(recipe, answer, grid)
+    assert (expected != answer.argmax(0)).any()
+    np.testing.assert_array_equal(settled.argmax(0), expected)
+    np.testing.assert_array_equal(np.sort(settled, axis=0), np.sort(answer, axis=0))
 
 
 def test_the_qualified_engine_labels_like_torch(bundle, tmp_path):
