@@ -1,6 +1,7 @@
 """Bounded reading of DICOM bytes: one boundary, one error, however broken the input is."""
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,7 +71,8 @@ def _read(source: Source, max_bytes: int, header_only: bool) -> Dataset:
     data = _bounded_bytes(source, max_bytes)
     if data[_PREAMBLE:_PREAMBLE + 4] != b"DICM":
         raise DicomError(f"not a DICOM file ({len(data)} bytes without the DICM prefix); pass a PS3.10 file")
-    with guarded("data set"):
+    with guarded("data set"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom comments on odd elements; what matters is whether they can be read
         syntax, body = _file_meta(data)
         ds = _inflated(data, body, max_bytes) if syntax == DEFLATED else dcmread(
             BytesIO(data), stop_before_pixels=header_only)

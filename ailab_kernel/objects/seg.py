@@ -139,7 +139,8 @@ def read_segments(ds: Dataset, grid: Grid) -> Mapping[Label, np.ndarray]:
     if ds.get("Modality") != "SEG" or "SegmentSequence" not in ds:
         msg = "not a DICOM Segmentation; give a SEG object"
         raise ObjectError(msg)
-    labels = {int(item.SegmentNumber): _label(item) for item in ds.SegmentSequence}
+    # A label map may describe its background as segment 0 (PS3.3 C.8.20.2): it marks nothing.
+    labels = {int(item.SegmentNumber): _label(item) for item in ds.SegmentSequence if int(item.SegmentNumber)}
     found = {label: np.zeros(grid.shape, bool) for label in labels.values()}
     frames = _frames(ds)
     to_grid = np.linalg.inv(grid.affine)

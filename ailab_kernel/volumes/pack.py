@@ -75,12 +75,15 @@ def unpack_mask(data: bytes) -> Mask:
     """
     told, start = _read_head(data)
     shape = tuple(told["shape"])
+    inflater = zlib.decompressobj()
     try:
-        values = zlib.decompressobj().decompress(data[start:], int(np.prod(shape)) + 1)
-        return Mask(np.frombuffer(values, np.uint8).reshape(shape), Grid(shape, np.array(told["affine"])))
-    except (zlib.error, ValueError):
+        values = inflater.decompress(data[start:], int(np.prod(shape)) + 1)
+    except zlib.error:
+        values = b""
+    if not inflater.eof or len(values) != int(np.prod(shape)):
         msg = "the mask's pack is damaged; restore it from a backup"
-        raise VolumeError(msg) from None
+        raise VolumeError(msg)
+    return Mask(np.frombuffer(values, np.uint8).reshape(shape), Grid(shape, np.array(told["affine"])))
 
 
 def _place(grid: Grid) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+import io
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ailab_kernel.dicom.codes import CARDIAC_CHAMBER, MYOCARDIUM
+from ailab_kernel.dicom.parsing import read_dataset
+from ailab_kernel.ground.errors import ObjectError
+from ailab_kernel.objects.provenance import Provenance
+from ailab_kernel.objects.seg import read_seg, read_segments, write_seg
+from ailab_kernel.objects.sr import read_sr_volumes, write_sr
+from ailab_kernel.volumes.masks import Label, Mask
+from ailab_kernel.volumes.nifti import mask_from_nifti
+from ailab_kernel.volumes.resample import to_grid
+from ailab_kernel.volumes.series import volume_from_datasets, volumes_from_folder
+from tests.services import need_service
+from tests.volumes.synthetic import grid, series
+
+LABELS = (Label(1, "heart-wall", MYOCARDIUM), Label(2, "heart-cavity", CARDIAC_CHAMBER))
+PROVENANCE = Provenance("heart-wall", "3", ("1.2.3", "ab" * 32), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+                        series_description="AI-LAB heart-wall@3", model_digest="cd" * 32)  # fmt: skip
+PLACE = grid(shape=(7, 10, 12))
+
+
+@pytest.fixture
+def vol():
+    return volume_from_datasets(series(PLACE))
+
+
+@pytest.fixture
+def mask():
+    array = np.zeros(PLACE.shape, np.uint8)
+    array[1:4, 2:7, 3:9] = 1
+    array[2:6, 3:5, 4:11] = 2
+    return Mask(array, PLACE, LABELS)
+
+
+def encoded(ds):
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("labelmap", [False, True])
+def test_a_seg_comes_back_voxel_for_voxel(vol, mask, labelmap):
+    seg = read_dataset(encoded(write_seg(mask, vol, PROVENANCE, labelmap=labelmap)))
+    again = read_seg(seg, vol)
+    assert np.array_equal(again.array, mask.array)
+    assert [(label.name, label.code) for label in again.labels] == [(label.name, label.code) for label in LABELS]
+    assert {item.SeriesInstanceUID for item in seg.ReferencedSeriesSequence} == {vol.series_uid}
+    assert seg.FrameOfReferenceUID == vol.frame_of_reference_uid
+
+
+def test_a_repeat_is_equal_byte_for_byte(vol, mask):
+    one = write_seg(mask, vol, PROVENANCE)
+    report = write_sr(mask, vol, PROVENANCE, seg=one)
+    time.sleep(1.1)
+    other = write_seg(mask, volume_from_datasets(series(PLACE)), PROVENANCE)
+    assert encoded(one) == encoded(other)
+    assert encoded(report) == encoded(write_sr(mask, vol, PROVENANCE, seg=other))
+
+
+def test_nothing_found_is_a_result(vol):
+    empty = Mask(np.zeros(PLACE.shape, np.uint8), PLACE, LABELS)
+    seg = write_seg(empty, vol, PROVENANCE)
+    assert read_seg(seg, vol).array.sum() == 0
+    assert read_sr_volumes(write_sr(empty, vol, PROVENANCE, seg=seg)) == {"heart-wall": 0, "heart-cavity": 0}
+
+
+def test_volumes_in_the_report(vol, mask):
+    sr = read_dataset(encoded(write_sr(mask, vol, PROVENANCE, seg=write_seg(mask, vol, PROVENANCE))))
+    assert read_sr_volumes(sr) == pytest.approx(mask.volumes_ml(), abs=1e-3)
+
+
+def test_what_cannot_be_written_is_told(vol, mask):
+    from dataclasses import replace
+
+    with pytest.raises(ObjectError, match="NIfTI"):
+        write_seg(mask, replace(vol, headers=()), PROVENANCE)
+    with pytest.raises(ObjectError, match="resample"):
+        write_seg(Mask(mask.array[1:], grid(shape=(6, 10, 12)), LABELS), vol, PROVENANCE)
+    with pytest.raises(ObjectError, match="not a DICOM Segmentation"):
+        read_seg(vol.headers[0], vol)
+    with pytest.raises(ObjectError, match="not a structured report"):
+        read_sr_volumes(vol.headers[0])
+
+
+def test_a_seg_of_another_place_is_refused(vol, mask):
+    seg = write_seg(mask, vol, PROVENANCE)
+    half = PLACE.affine.copy()
+    half[:3, 3] += half[:3, 2] / 2
+    with pytest.raises(ObjectError, match="between the voxels"):
+        read_seg(seg, type(PLACE)(PLACE.shape, half))
+    with pytest.raises(ObjectError, match="beyond this grid"):
+        read_seg(seg, type(PLACE)((2, 3, 3), PLACE.affine))
+
+
+@pytest.mark.parametrize("kind", ["AUTOMATIC", "MANUAL"])
+def test_dciodvfy_finds_no_error(vol, mask, tmp_path, kind):
+    need_service("dciodvfy", package="dicom3tools")
+    from dataclasses import replace
+
+    provenance = replace(PROVENANCE, kind=kind)
+    seg = write_seg(mask, vol, provenance)
+    for name, ds in (("seg", seg), ("sr", write_sr(mask, vol, provenance, seg=seg))):
+        ds.save_as(tmp_path / name, enforce_file_format=True)
+        said = subprocess.run(["dciodvfy", tmp_path / name], capture_output=True, text=True, check=False).stderr
+        assert "Error" not in said, said
+
+
+def test_dcmqi_reads_the_same_voxels(vol, mask, tmp_path):
+    program = Path(sys.executable).with_name("segimage2itkimage")
+    assert shutil.which(program), "dcmqi is in the lock"
+    write_seg(mask, vol, PROVENANCE).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    subprocess.run([program, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nifti"],
+                   check=True, capture_output=True)  # fmt: skip
+    for number, path in enumerate(sorted(tmp_path.glob("*.nii.gz")), 1):
+        theirs = mask_from_nifti(path, ())
+        ours = to_grid((theirs.array > 0).astype(np.uint8), theirs.grid, PLACE, mode="nearest")
+        assert np.array_equal(ours > 0, mask.array == number)
+
+
+def test_segs_of_dcmqi(shared_data):
+    folder = shared_data / "dcmqi_seg" / "data" / "segmentations"
+    found = volumes_from_folder(folder / "ct-3slice")
+    vol = found.volumes[0]
+    liver = read_seg(read_dataset(folder / "liver.dcm"), vol)
+    assert int((liver.array > 0).sum()) == 107098
+    overlaps = read_dataset(folder / "partial_overlaps.dcm")
+    assert len(read_segments(overlaps, vol.grid)) == 5
+    with pytest.raises(ObjectError, match="overlap"):
+        read_seg(overlaps, vol)

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from ailab_kernel.ground.errors import VolumeError
+from ailab_kernel.volumes.masks import Mask
+from ailab_kernel.volumes.pack import pack, pack_mask, unpack, unpack_mask
+from ailab_kernel.volumes.series import volume_from_datasets
+
+from .synthetic import grid, series
+
+
+def test_round_trip_from_bytes_and_from_a_file(tmp_path):
+    vol = volume_from_datasets(series())
+    data = pack(vol)
+    (tmp_path / "x").write_bytes(data)
+    for again in (unpack(data), unpack(tmp_path / "x")):
+        assert np.array_equal(again.array, vol.array)
+        assert again.array.dtype == vol.array.dtype
+        assert again.grid.matches(vol.grid, tolerance_mm=0)
+        assert (again.slope, again.intercept, again.series_uid) == (vol.slope, vol.intercept, vol.series_uid)
+        assert again.instance_uids == vol.instance_uids
+        assert pack(again) == data, "equal content, equal bytes"
+
+
+def test_nothing_of_a_header_is_packed():
+    data = pack(volume_from_datasets(series()))
+    for told in (b"Synthetic", b"S1", b"20260102", b"PatientName"):
+        assert told not in data
+
+
+def test_masks():
+    array = np.zeros(grid().shape, np.uint8)
+    array[1:3, 2:5, 1:6] = 3
+    mask = Mask(array, grid())
+    again = unpack_mask(pack_mask(mask))
+    assert np.array_equal(again.array, array)
+    assert again.grid.matches(mask.grid, tolerance_mm=0)
+
+
+def test_damage_is_told(tmp_path):
+    data = pack(volume_from_datasets(series()))
+    (tmp_path / "x").write_bytes(data[:-10])
+    with pytest.raises(VolumeError, match="no AI-LAB pack"):
+        unpack(b"something else")
+    for source in (data[:-10], tmp_path / "x"):
+        with pytest.raises(VolumeError, match="cut off"):
+            unpack(source)
+    with pytest.raises(VolumeError, match="damaged"):
+        unpack_mask(pack_mask(Mask(np.zeros(grid().shape, np.uint8), grid()))[:-4])
