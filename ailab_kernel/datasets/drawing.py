@@ -70,7 +70,8 @@ def _places(body: Body, rng: np.random.Generator, side: int, count: int) -> np.n
 
 def _spots(body: Body, rng: np.random.Generator) -> Iterator[Spot]:
     t = body.traits
-    for _ in range(rng.integers(0, 4)):
+    drawn = int(rng.integers(0, 4))
+    for _ in range(int(t.get("lesions", drawn))):
         side = int(rng.choice([-1, 1]))
         size = float(rng.uniform(3, 11))
         dense = 300.0 if t["calcified"] and rng.random() < 0.3 else float(rng.uniform(-20, 60))

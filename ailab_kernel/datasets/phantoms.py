@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from ailab_kernel.dicom.codes import (
     ABNORMAL_STRUCTURE,
@@ -28,7 +29,7 @@ from .anatomy import Body
 from .drawing import draw_patient, draw_traits
 from .painting import CAVITY, LESION, LUNG, WALL, Canvas, Patient, paint
 from .phantom_dicom import to_dicom
-from .styles import COVERAGE, STYLES, Kernel, Scanner, Style
+from .styles import COVERAGE, STYLES, Exam, Kernel, Scanner, Style
 
 TRUTH_LABELS = (
     Label(LUNG, "lung", LUNG_CODE, color=(90, 160, 220)),
@@ -54,7 +55,9 @@ class Phantom:
     traits
         The patient's and the exam's numbers by name (``styles.RANGES``).
     scanner, kernel, phase
-        What the site drew for this exam.
+        What the site drew for this exam, or what was asked for.
+    exam
+        What was asked for.
     """
 
     seed: int
@@ -64,12 +67,14 @@ class Phantom:
     scanner: Scanner
     kernel: Kernel
     phase: str
+    exam: Exam = Exam()
 
     @cached_property
     def identity(self) -> tuple[str, ...]:
         """What makes this phantom itself, as text: everything else follows from it."""
         numbers = ",".join(f"{v:.6f}" for v in self.grid.affine.ravel())
-        return ("phantom", "1", self.style.name, str(self.seed), ",".join(map(str, self.grid.shape)), numbers)
+        asked = () if self.exam == Exam() else (repr(self.exam),)
+        return ("phantom", "1", self.style.name, str(self.seed), ",".join(map(str, self.grid.shape)), numbers, *asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +86,14 @@ class PhantomStudy:
     phantom: Phantom
 
 
-def random_phantom(seed: int, *, style: Style | str = "mixed", size: tuple[int, int, int] = (60, 128, 128),
-                   spacing_mm: tuple[float, float, float] | None = None) -> Phantom:  # fmt: skip
+def random_phantom(
+    seed: int,
+    *,
+    style: Style | str = "mixed",
+    size: tuple[int, int, int] = (60, 128, 128),
+    spacing_mm: tuple[float, float, float] | None = None,
+    exam: Exam = Exam(),  # noqa: B008 - an immutable value
+) -> Phantom:
     """Draw one phantom; equal arguments give equal bytes, in every process.
 
     Parameters
@@ -95,6 +106,8 @@ def random_phantom(seed: int, *, style: Style | str = "mixed", size: tuple[int, 
         (slices, rows, columns).
     spacing_mm
         (slice, row, column); None: what covers the drawn field of view and part of the body.
+    exam
+        What is asked of the exam instead of being drawn; the rest of the patient stays as it was drawn.
     """
     site = STYLES[style] if isinstance(style, str) else style
     rng = np.random.default_rng([seed, *site.name.encode()])
@@ -104,8 +117,25 @@ def random_phantom(seed: int, *, style: Style | str = "mixed", size: tuple[int, 
     phase = names[rng.choice(len(names), p=np.divide(weights, sum(weights)))]
     shares = np.array([COVERAGE[name][2] for name in site.coverage])
     coverage = site.coverage[rng.choice(len(shares), p=shares / shares.sum())]
-    traits = MappingProxyType(draw_traits(site, rng))
-    return Phantom(seed, site, _grid(traits, coverage, size, spacing_mm), traits, scanner, kernel, phase)
+    traits = draw_traits(site, rng)
+    traits["noise_hu"] = (exam.noise_hu or traits["noise_hu"]) / exam.dose**0.5
+    if exam.lesions is not None:
+        traits["lesions"] = float(exam.lesions)
+    grid = _turned(_grid(traits, exam.coverage or coverage, size, spacing_mm), exam.obliquity_deg)
+    return Phantom(seed, site, grid, MappingProxyType(traits), exam.scanner or scanner, exam.kernel or kernel,
+                   exam.contrast or phase, exam)  # fmt: skip
+
+
+def _turned(grid: Grid, degrees: tuple[float, float, float]) -> Grid:
+    """The grid turned about its middle, about x, then y, then z."""
+    if not any(degrees):
+        return grid
+    turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    affine, middle = grid.affine.copy(), (np.array(grid.shape) - 1) / 2
+    centre = (grid.affine @ [*middle, 1])[:3]
+    affine[:3, :3] = turn @ affine[:3, :3]
+    affine[:3, 3] = centre - affine[:3, :3] @ middle
+    return Grid(grid.shape, affine)
 
 
 def study_uid(phantom: Phantom) -> str:

@@ -105,6 +105,38 @@ class Style:
         return self.chances.get(name, CHANCES[name])
 
 
+@dataclass(frozen=True)
+class Exam:
+    """What is asked of an exam; whatever is None is drawn from the site's tables.
+
+    Attributes
+    ----------
+    obliquity_deg
+        Turn of the grid about the patient's x, y and z axis.
+    noise_hu
+        Standard deviation of the noise at dose 1.
+    dose
+        Relative; noise goes with its inverse square root.
+    contrast
+        Name of a contrast phase in ``PHASES``.
+    lesions
+        Number of nodules.
+    coverage
+        Name of a coverage in ``COVERAGE``.
+    scanner, kernel
+        Instead of the site's.
+    """
+
+    obliquity_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    noise_hu: float | None = None
+    dose: float = 1.0
+    contrast: str | None = None
+    lesions: int | None = None
+    coverage: str | None = None
+    scanner: Scanner | None = None
+    kernel: Kernel | None = None
+
+
 _SOMATOM = Scanner("PHANTOM SOMA", "Definition 64", "VA48A", signed=False)
 _REVO = Scanner("PHANTOM GE-LIKE", "Revo 128", "19HW12.5", padding_hu=-2000)
 _AQUI = Scanner("PHANTOM AQUI", "One 320", "V8.8", padding_hu=-2048)

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from ailab_kernel.datasets.phantom_dicom import is_phantom, write_series
 from ailab_kernel.datasets.phantoms import STYLES, TRUTH_LABELS, make, random_phantom, study_uid, to_dicom
+from ailab_kernel.datasets.styles import Exam, Scanner
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.series import volume_from_datasets
 
@@ -196,3 +197,21 @@ def test_dciodvfy_finds_no_error(study, tmp_path):
     for path in sorted(tmp_path.iterdir())[::16]:
         verdict = subprocess.run([checker, str(path)], check=False, capture_output=True, text=True)
         assert "Error" not in verdict.stdout + verdict.stderr
+
+
+def test_what_is_asked_of_an_exam():
+    plain = make(random_phantom(21, style="university", size=SMALL))
+    assert make(random_phantom(21, style="university", size=SMALL, exam=Exam())).volume.series_uid == plain.volume.series_uid
+    scanner = Scanner("PHANTOM OTHER", "Two 64", "V2")
+    asked = Exam(obliquity_deg=(10, -6, 4), noise_hu=40, contrast="none", lesions=3, scanner=scanner)
+    other = make(random_phantom(21, style="university", size=SMALL, exam=asked))
+    assert other.volume.series_uid != plain.volume.series_uid
+    assert other.volume.facts["Manufacturer"] == "PHANTOM OTHER"
+    assert abs(other.volume.affine_lps[2, 1]) > 0.05, "the grid is oblique"
+    blood = [study.volume.values[study.truth.array == 3].mean() for study in (plain, other)]
+    assert blood[0] > 200 > 100 > blood[1], "without contrast blood is dark"
+    quiet = make(random_phantom(21, style="university", size=SMALL, exam=Exam(noise_hu=40, dose=16)))
+    loud = make(random_phantom(21, style="university", size=SMALL, exam=Exam(noise_hu=40)))
+    spread = [study.volume.values[study.truth.array == 3].std() for study in (quiet, loud)]
+    assert spread[0] < 0.6 * spread[1]
+    assert make(random_phantom(21, style="university", size=SMALL, exam=Exam(lesions=0))).truth.volumes_ml()["lesion"] == 0
