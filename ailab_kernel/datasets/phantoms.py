@@ -67,7 +67,7 @@ class Phantom:
     scanner: Scanner
     kernel: Kernel
     phase: str
-    exam: Exam = Exam()
+    exam: Exam = field(default_factory=Exam)
 
     @cached_property
     def identity(self) -> tuple[str, ...]:

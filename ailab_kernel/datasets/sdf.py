@@ -5,6 +5,7 @@ near the surface, which is what partial volume and labels need.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -64,8 +65,7 @@ def tube(p: Sequence[np.ndarray], path: Sequence[Sequence[float]], *, scale: flo
     scale
         Factor on all radii.
     """
-    pairs = zip(path, path[1:], strict=False)
-    return union(*(capsule(p, (a[:3], b[:3]), (a[3] * scale, b[3] * scale)) for a, b in pairs))
+    return union(*(capsule(p, (a[:3], b[:3]), (a[3] * scale, b[3] * scale)) for a, b in pairwise(path)))
 
 
 def union(*shapes: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ailab_kernel.ground.errors import DatasetError
-from ailab_kernel.validation.metrics import METRICS, WORST_DISTANCE, dice, diagonal_mm, score, worst
+from ailab_kernel.validation.metrics import METRICS, WORST_DISTANCE, diagonal_mm, dice, score, worst
 
 from .shapes import LUNG, WALL, cube, grid, mask
 
