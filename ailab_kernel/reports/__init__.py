@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from .index import write_index
     from .library import Template, check, template, templates
     from .notebook import table, this_run
-    from .replay import Replay, replay
+    from .replaying import Replay, replay
     from .report import Report, get_report, list_reports, verify
     from .run import run_report
 
 _DOORS = {
-    "Replay": "replay", "Report": "report", "Template": "library", "check": "library", "get_report": "report",
-    "list_reports": "report", "replay": "replay", "run_report": "run", "table": "notebook", "template": "library",
+    "Replay": "replaying", "Report": "report", "Template": "library", "check": "library", "get_report": "report",
+    "list_reports": "report", "replay": "replaying", "run_report": "run", "table": "notebook", "template": "library",
     "templates": "library", "this_run": "notebook", "verify": "report", "write_index": "index",
 }  # fmt: skip
 __all__ = [

@@ -26,8 +26,8 @@ def write_index(home: Path, *, table: Sequence[Mapping[str, Any]], title: str, n
     reports = list_reports(home)
     known = {report.id for report in reports}
     body = f'<h1>{html.escape(title)}</h1><p class="note">{html.escape(note)}</p>{_table(table, known)}<h2>Reports</h2>'
-    listed = [{"report": one.id, "title": one.manifest.get("title", ""), "state": one.state,
-               "ended (UTC)": one.manifest.get("ended", "")[:16].replace("T", " "), "figures": _figures(one)}
+    listed = [{"report": one.id, "title": one.title, "state": one.state,
+               "ended (UTC)": one.ended[:16].replace("T", " "), "figures": _figures(one)}
               for one in reports]  # fmt: skip
     path = reports_folder(home) / "index.html"
     head = f'<p class="facts">{len(reports)} reports</p>'

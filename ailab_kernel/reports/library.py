@@ -3,11 +3,12 @@
 import ast
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ailab_kernel.ground.errors import ParameterError
 from ailab_kernel.ground.ids import canonical_json, sha256
@@ -67,7 +68,12 @@ class Template:
             msg = f"template {self.name}: one cell tagged 'parameters' is expected, found {len(cells)}"
             raise ParameterError(msg)
         source = _source(cells[0])
-        return tuple(self._parameter(node, source.splitlines()) for node in ast.parse(source).body)
+        try:
+            body = ast.parse(source).body
+        except SyntaxError as error:
+            msg = f"template {self.name}: its parameters cannot be read as Python (line {error.lineno})"
+            raise ParameterError(msg) from None
+        return tuple(self._parameter(node, source.splitlines()) for node in body)
 
     def _parameter(self, node: ast.stmt, lines: list[str]) -> Parameter:
         line = lines[node.lineno - 1]
@@ -76,9 +82,14 @@ class Template:
             raise ParameterError(msg)
         kind = str(node.annotation.value) if isinstance(node.annotation, ast.Constant) else ast.unparse(node.annotation)
         if kind not in TYPES:
-            msg = f"template {self.name}: parameter {node.target.id} has type {kind}; one of {', '.join(TYPES)} is known"
+            msg = f"template {self.name}: parameter {node.target.id} has type {kind}, none of {', '.join(TYPES)}"
             raise ParameterError(msg)
-        return Parameter(node.target.id, kind, ast.literal_eval(node.value), line.partition("#")[2].strip())
+        try:
+            default = ast.literal_eval(node.value)
+        except ValueError:
+            msg = f"template {self.name}: the default of {node.target.id} has to be a plain value, not {line!r}"
+            raise ParameterError(msg) from None
+        return Parameter(node.target.id, kind, default, line.partition("#")[2].strip())
 
 
 def templates(folder: Path | None = None) -> dict[str, Template]:
@@ -118,7 +129,7 @@ def _value(wanted: Template, parameter: Parameter, value: Any) -> Any:
     kind = TYPES[parameter.type]
     try:
         converted = _convert(kind, value)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         msg = f"report {wanted.name}: {parameter.name} = {value!r} is no {parameter.type} ({parameter.help})"
         raise ParameterError(msg) from None
     return converted
@@ -129,13 +140,18 @@ def _convert(kind: type, value: Any) -> Any:
     if kind is bool:
         return value if isinstance(value, bool) else _TRUE[value.lower()]
     if kind is list:
-        return list(value) if isinstance(value, list | tuple) else json.loads(value)
+        found = json.loads(value) if isinstance(value, str) else value
+        return list(found) if isinstance(found, list | tuple) else _refuse(value)
     if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
-        raise ValueError(value)
+        return _refuse(value)
     converted = kind(value)
-    if kind is int and converted != float(value):
-        raise ValueError(value)
+    if (kind is int and converted != float(value)) or (kind is float and not math.isfinite(converted)):
+        return _refuse(value)
     return converted
+
+
+def _refuse(value: Any) -> NoReturn:
+    raise ValueError(value)
 
 
 def _source(cell: Mapping[str, Any]) -> str:

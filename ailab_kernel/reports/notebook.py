@@ -55,8 +55,7 @@ class Run:
         todo = [item for item in items if kept[key(item)] is None]
         if len(todo) < len(items):
             say(f"  {len(items) - len(todo)} of {len(items)} {what} before; going on with {len(todo)}")
-        for name, result in self._work(todo, func, key, what):
-            kept[name] = result
+        kept.update(self._work(todo, func, key, what))
         return [kept[key(item)] or {} for item in items]
 
     def _work(

@@ -8,6 +8,7 @@ import base64
 import html
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,8 @@ _TAGS = frozenset({
 })  # fmt: skip
 _PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 _SILENT_TAGS = ("script", "style", "iframe", "object", "embed", "template", "noscript", "svg", "math", "form")
+# Papermill's own marks of a failure come with its name and links into code; the reason stands above everything.
+_NOT_SHOWN = {"parameters", "injected-parameters", "papermill-error-cell-tag"}
 _ENDED = {"done": "done", "failed": "failed"}
 
 
@@ -43,7 +46,8 @@ def render(notebook: Path, manifest: Mapping[str, Any]) -> Path:
     body = "\n".join(piece for cell in cells for piece in _cell(cell))
     failure = f'<p class="failure">Failed: {html.escape(manifest["reason"])}</p>' if manifest["reason"] else ""
     path = notebook.with_name(PAGE)
-    atomic_write(path, page(manifest["title"], head=_head(manifest), body=failure + body, foot=_foot(manifest)).encode())
+    whole = page(manifest["title"], head=_head(manifest), body=failure + body, foot=_foot(manifest))
+    atomic_write(path, whole.encode())
     return path
 
 
@@ -62,9 +66,14 @@ def page(title: str, *, head: str, body: str, foot: str) -> str:
 def clean(markup: str) -> str:
     """Return markup with nothing but harmless tags, ``#`` links and embedded pictures left in it."""
     import bleach
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup, ParserRejectedMarkup
 
-    soup = BeautifulSoup(markup, "html.parser")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # bs4 wonders whether odd markup is XML, an address or a file's name
+        try:
+            soup = BeautifulSoup(markup, "html.parser")
+        except ParserRejectedMarkup:
+            return html.escape(markup)
     for tag in soup.find_all(_SILENT_TAGS):
         tag.decompose()
     return bleach.clean(str(soup), tags=_TAGS, attributes=_allowed, protocols={"data", "https"}, strip=True)
@@ -77,14 +86,16 @@ def _allowed(tag: str, name: str, value: str) -> bool:
         return tag == "a" and value.startswith("#")
     if name == "class":
         return value in {"note", "failure", "wide", "state done", "state failed"}
-    return name in {"colspan", "rowspan", "alt", "title", "width"} and not value.lstrip().lower().startswith("javascript")
+    return name in {"colspan", "rowspan", "alt", "title", "width"}
 
 
 def _cell(cell: Mapping[str, Any]) -> Iterator[str]:
     """HTML of what a reader sees of a cell: prose and results, never code or the parameters."""
+    if _NOT_SHOWN & set(cell["metadata"].get("tags", ())):
+        return
     if cell["cell_type"] == "markdown":
         yield clean(_markdown(_text(cell["source"])))
-    if cell["cell_type"] == "code" and not {"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", ())):
+    if cell["cell_type"] == "code":
         for output in cell.get("outputs", ()):
             yield from _output(output)
 
@@ -123,27 +134,30 @@ def _text(source: str | list[str]) -> str:
 
 
 def _head(manifest: Mapping[str, Any]) -> str:
-    state = html.escape(manifest["state"])
-    return (
-        f'<p class="facts">{html.escape(manifest["id"])} · <span class="state {_ENDED.get(state, "")}">{state}</span> · '
-        f"{html.escape(manifest['ended'].replace('T', ' ').removesuffix('+00:00'))} UTC</p>"
-    )
+    state, ended = html.escape(manifest["state"]), html.escape(manifest["ended"].replace("T", " ")[:16])
+    told = f'<span class="state {_ENDED.get(state, "")}">{state}</span>'
+    return f'<p class="facts">{html.escape(manifest["id"])} · {told} · {ended} UTC</p>'
 
 
 def _foot(manifest: Mapping[str, Any]) -> str:
-    made_from = {role: f"{used['ref']} ({used['digest'][:16]})" for role, used in manifest["notes"].get("uses", {}).items()}
+    used = manifest["notes"].get("uses", {})
+    made_from = {role: f"{one['ref']} ({one['digest'][:16]})" for role, one in used.items()}
     told = {key: value for key, value in manifest["parameters"].items() if not isinstance(value, list)}
     rows = {
         **made_from,
         "parameters": ", ".join(f"{key} = {value}" for key, value in told.items()),
         "code, lock": f"{manifest['code'][:16]}, {manifest['lock'][:16]}",
         "versions": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),
-        "took": f"{manifest['seconds']} s, at most {manifest['notes'].get('peak_memory_mb', '?')} MB",
+        "took": f"{manifest['seconds']} s{_memory(manifest['notes'])}",
     }
     cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows.items())
     note = f'<p class="note">{NOTE}</p>' if manifest["notes"].get("phantom") else ""
     again = f"ailab report replay {html.escape(manifest['id'])}"
     return f"{note}<table>{cells}</table><p>Run again with <code>{again}</code>.</p>"
+
+
+def _memory(notes: Mapping[str, Any]) -> str:
+    return f", at most {notes['peak_memory_mb']} MB" if "peak_memory_mb" in notes else ""
 
 
 @cache

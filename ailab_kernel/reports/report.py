@@ -1,5 +1,6 @@
 """A report that was run: a folder with notebook, page, figures, manifest and seal."""
 
+import fcntl
 import html
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 MANIFEST, SEAL, STATE = "manifest.json", "manifest.sig", "state.json"
-NOTEBOOK, PAGE = "notebook.ipynb", "report.html"
+NOTEBOOK, PAGE, LOCK = "notebook.ipynb", "report.html", "lock"
+KILLED = "it was killed before its end; the same command goes on from its finished cases"
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,23 @@ class Report:
 
     @property
     def state(self) -> str:
-        """``done``, ``failed`` or ``running``."""
-        return self._state.get("state", "failed")
+        """``done``, ``failed`` or ``running``; one whose process was killed has failed."""
+        return "failed" if self._killed else self._state.get("state", "failed")
 
     @property
     def reason(self) -> str:
         """Why it failed."""
-        return self._state.get("reason", "")
+        return KILLED if self._killed else self._state.get("reason", "")
+
+    @property
+    def title(self) -> str:
+        """What its template is called."""
+        return str(self._state.get("title", ""))
+
+    @property
+    def ended(self) -> str:
+        """When it came to its end, UTC, ISO 8601; of a running one, when it began."""
+        return str(self._state.get("at", ""))
 
     @property
     def html(self) -> Path:
@@ -79,15 +91,32 @@ class Report:
         frame = f'<iframe srcdoc="{page}" sandbox="" style="width:100%;height:70vh;border:1px solid #8884"></iframe>'
         return HTML(frame)
 
+    @property
+    def _killed(self) -> bool:
+        return self._state.get("state") == "running" and not locked(self.folder)
+
     @cached_property
     def _state(self) -> Mapping[str, Any]:
         return _json(self.folder / STATE)
 
     def _repr_html_(self) -> str:
         figures = [(key, value) for key, value in self.metrics.items() if isinstance(value, int | float | str)]
-        rows = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in figures)
+        cells = [(html.escape(key), html.escape(str(value))) for key, value in figures]
+        rows = "".join(f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in cells)
         told = f": {html.escape(self.reason)}" if self.reason else ""
         return f"<p><b>{html.escape(self.id)}</b> {self.state}{told}</p><table>{rows}</table>"
+
+
+def locked(folder: Path) -> bool:
+    """Whether a process is running the report in this folder: the system drops the lock of one that was killed."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def reports_folder(home: Path) -> Path:
@@ -139,7 +168,8 @@ def verify(report: Report, *, verify_signature: Callable[[bytes, str], bool]) ->
     expected, found = report.manifest["files"], sealed_files(report.folder)
     for name in sorted({*expected, *found}):
         if expected.get(name) != found.get(name):
-            findings.append(f"{name} {'is missing' if name not in found else 'changed'}")
+            told = "is missing" if name not in found else "changed" if name in expected else "was added"
+            findings.append(f"{name} {told}")
     return tuple(findings)
 
 

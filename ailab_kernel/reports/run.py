@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -27,8 +28,8 @@ from ailab_kernel.ground.progress import say
 from ailab_kernel.ground.store import atomic_write
 
 from .library import Template, check, template
-from .notebook import FOLDER, NOTES
-from .report import MANIFEST, NOTEBOOK, SEAL, STATE, Report, reports_folder, sealed_files, verify
+from .notebook import CASES, FOLDER, METRICS, NOTES
+from .report import KILLED, LOCK, MANIFEST, NOTEBOOK, SEAL, STATE, Report, reports_folder, sealed_files, verify
 
 _PACKAGES = ("torch", "monai", "openvino", "numpy", "scipy", "pydicom", "highdicom", "papermill")
 # Sockets in files that only this user can open: TCP ports of a shared host are everybody's.
@@ -80,11 +81,15 @@ def run_report(
     report = Report(report_id(wanted, values, resolved), reports_folder(home) / report_id(wanted, values, resolved))
     report.folder.mkdir(parents=True, exist_ok=True)
     with _alone(report):
-        if report.state == "done" and not verify(report, verify_signature=lambda *_: True):
-            say(f"  report {report.id} was made before; its page: {report.html}")
-            return report
-        if report.state == "running":
-            _set_state(report, "failed", "it was killed before its end")
+        if report.state == "done":
+            changed = verify(report, verify_signature=lambda *_: True)
+            if not changed:
+                say(f"  report {report.id} was made before; its page: {report.html}")
+                return report
+            say(f"  report {report.id} was made before but {changed[0]}; it is made anew")
+            shutil.rmtree(report.folder / CASES, ignore_errors=True)
+        elif report.state == "running":
+            say(f"  report {report.id}: {KILLED}")
         return perform(Report(report.id, report.folder), wanted, values, resolved=resolved, seal=seal,
                        environment=environment)  # fmt: skip
 
@@ -108,10 +113,12 @@ def perform(
     from .render import render
 
     started, clock = datetime.now(UTC), time.monotonic()
-    _set_state(report, "running", "")
+    for name in (MANIFEST, SEAL, METRICS, NOTES):
+        (report.folder / name).unlink(missing_ok=True)
+    _set_state(report, "running", title=wanted.title)
     reason = _execute(report.folder, wanted, values, environment)
     if reason:
-        _set_state(report, "failed", reason)
+        _set_state(report, "failed", reason, title=wanted.title)
     notes = json.loads((report.folder / NOTES).read_bytes()) if (report.folder / NOTES).is_file() else {}
     manifest = {
         "id": report.id, "template": wanted.name, "template_digest": wanted.digest, "title": wanted.title,
@@ -128,7 +135,7 @@ def perform(
     data = json.dumps({**manifest, "files": sealed_files(report.folder)}, indent=1, sort_keys=True).encode() + b"\n"
     atomic_write(report.folder / MANIFEST, data)
     atomic_write(report.folder / SEAL, seal(data).encode())
-    _set_state(report, "done", "")
+    _set_state(report, "done", title=wanted.title)
     return Report(report.id, report.folder)
 
 
@@ -204,21 +211,31 @@ def _version(name: str) -> str:
         return ""
 
 
-def _set_state(report: Report, state: str, reason: str) -> None:
-    atomic_write(report.folder / STATE, canonical_json({"state": state, "reason": reason, "pid": os.getpid()}))
+def _set_state(report: Report, state: str, reason: str = "", *, title: str) -> None:
+    told = {"state": state, "reason": reason, "title": title, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    atomic_write(report.folder / STATE, canonical_json(told))
     report.__dict__.pop("_state", None)
 
 
 @contextmanager
 def _alone(report: Report) -> Iterator[None]:
     """Hold the report's lock; the system lets go of it when this process dies."""
-    with (report.folder / "lock").open("w") as file:
+    with (report.folder / LOCK).open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _hold(file)
         except BlockingIOError:
             msg = f"report {report.id} is being run by another process; wait for it, or stop that one"
             raise ReportError(msg) from None
         yield
+
+
+def _hold(file: Any) -> None:
+    """Take the lock, at the second try if somebody was only asking whether it is held (`report.locked`)."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_ECHO_S)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

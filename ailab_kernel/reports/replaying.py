@@ -1,7 +1,9 @@
 """Run a report again from its record, without its kept cases: identical, or what differs."""
 
+import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ailab_kernel.ground.errors import ReportError
@@ -32,12 +34,16 @@ class Replay:
     differences: tuple[str, ...]
 
     def _repr_html_(self) -> str:
-        told = "identical" if self.identical else "<br>".join(self.differences)
-        return f"<p>Replay of <b>{self.report.manifest['parameters']}</b>: {told}</p>"
+        told = "identical" if self.identical else "<br>".join(html.escape(line) for line in self.differences)
+        return f"<p><b>{html.escape(self.report.id)}</b>: {told}</p>"
 
 
 def replay(
-    original: Report, *, environment: Mapping[str, str], verify_inputs: Callable[[Mapping[str, str]], None]
+    original: Report,
+    *,
+    environment: Mapping[str, str],
+    verify_inputs: Callable[[Mapping[str, str]], None],
+    templates: Path | None = None,
 ) -> Replay:
     """Execute a report again and compare its metrics.
 
@@ -49,6 +55,8 @@ def replay(
         ``AILAB_*`` variables that open the lab.
     verify_inputs
         Raises when a model or dataset among the resolved digests is no longer what it was.
+    templates
+        Folder of templates other than the product's.
 
     Raises
     ------
@@ -60,7 +68,7 @@ def replay(
         msg = f"report {original.id} is {original.state}: only a finished report can be replayed"
         raise ReportError(msg)
     verify_inputs(told["resolved"])
-    wanted = template(told["template"])
+    wanted = template(told["template"], folder=templates)
     number = len(list(original.folder.glob("replays/*"))) + 1
     folder = original.folder / "replays" / str(number)
     folder.mkdir(parents=True)
@@ -76,7 +84,8 @@ def compare(before: Any, after: Any, *, at: str = "") -> list[str]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = sorted({*before, *after})
         return [line for key in keys for line in compare(before.get(key), after.get(key), at=f"{at}.{key}".strip("."))]
-    return [] if before == after else [f"{at}: {before} before, {after} now"]
+    both_nan = before != before and after != after
+    return [] if before == after or both_nan else [f"{at}: {before} before, {after} now"]
 
 
 def _causes(told: Mapping[str, Any], template_digest: str) -> list[str]:
