@@ -164,7 +164,9 @@ def write(name: str, trained: Trained, out: Path) -> Path:
     """Write the bundle, judge it, and write it again with its figures on the card."""
     base, recipe = BASES[name], find(BASES[name].recipe)
     metadata = {**bundle_metadata(recipe), **base.texts, **_made_of(base, trained)}
-    fixed: dict[str, Any] = {"name": name, "recipe": recipe.name, "network": recipe.network, "state_dict": trained.state_dict}
+    fixed: dict[str, Any] = {
+        "name": name, "recipe": recipe.name, "network": recipe.network, "state_dict": trained.state_dict,
+    }  # fmt: skip
     write_bundle(out, **fixed, metadata=metadata)
     predictor = Predictor(read_bundle(out, name=name), engine="torch")
     styles = [style for style in (base.style, base.elsewhere) if style]

@@ -34,7 +34,8 @@ def paired(
         before, after = (_values(rows, label, metric) for rows in (base, tuned))
         for case in after:
             better = sign * (after[case] - before[case]) >= 0
-            axis.plot([0, 1], [before[case], after[case]], "-o", color=BLUE if better else ORANGE, ms=4, lw=1, alpha=0.7)
+            color = BLUE if better else ORANGE
+            axis.plot([0, 1], [before[case], after[case]], "-o", color=color, ms=4, lw=1, alpha=0.7)
         axis.set_xticks([0, 1], names)
         axis.set_xlim(-0.25, 1.25)
         _dress(axis, title=label, ylabel=_title(metric))

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _DEATHS_ALLOWED = 3
+# How long a worker that has just died is called in vain (Dask: 30 s).
+_CONNECT = "5s"
+# Dask always serves its health pages; without an address it does so to the whole network, at a fixed port.
+_HTTP = "127.0.0.1:0"
 
 
 def map_cases(
@@ -71,23 +75,33 @@ def _outcome(error: BaseException) -> AilabError:
     if isinstance(error, AilabError):
         return error
     if type(error).__name__ == "KilledWorker":
-        msg = f"a case killed its worker {_DEATHS_ALLOWED} times (memory?); give workers more memory, or set it aside"
+        msg = f"a case killed its worker {_DEATHS_ALLOWED + 1} times (memory?); give it more memory, or set it aside"
         raise JobError(msg)
-    msg = f"a case failed with {type(error).__name__}, which is an error in the program; the log has the details"
+    msg = f"a case failed with {type(error).__name__}, which is an error in the program: tell its makers"
     raise JobError(msg) from error
 
 
-@cache
 def cluster(compute: str) -> "Client":
     """Return this process's client of the cluster that the setting names; it is closed when the process ends."""
+    if _opened(compute).status in {"closing", "closed"}:
+        _opened.cache_clear()
+    return _opened(compute)
+
+
+@cache
+def _opened(compute: str) -> "Client":
     import dask
     from distributed import Client, LocalCluster
 
-    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS_ALLOWED, "distributed.admin.tick.limit": "1h"})
+    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS_ALLOWED, "distributed.admin.tick.limit": "1h",
+                     "distributed.comm.timeouts.connect": _CONNECT})  # fmt: skip
     for name in ("distributed", "distributed.worker", "distributed.nanny", "distributed.scheduler", "distributed.core"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if compute.startswith("local"):
-        own = LocalCluster(**_local(compute), dashboard_address=None, silence_logs=logging.CRITICAL)
+        own = LocalCluster(
+            **_local(compute), dashboard_address=None, scheduler_kwargs={"dashboard_address": _HTTP},
+            worker_dashboard_address=_HTTP, silence_logs=logging.CRITICAL,
+        )  # fmt: skip
         client = Client(own, set_as_default=False)
         atexit.register(own.close)
     else:
@@ -99,20 +113,22 @@ def cluster(compute: str) -> "Client":
 def _local(compute: str) -> dict[str, Any]:
     """A cluster in this process (one case at a time, each may use every core), or N worker processes."""
     if compute == "local":
-        return {"processes": False, "n_workers": 1, "threads_per_worker": 1, "protocol": "inproc"}
+        # No limit: the worker is this very process, and a limit would make it wait for memory that nobody gives back.
+        return {"processes": False, "memory_limit": 0, "n_workers": 1, "threads_per_worker": 1, "protocol": "inproc"}
     count = compute.removeprefix("local:")
     if not count.isdecimal() or not 1 <= int(count) <= 4 * (os.cpu_count() or 1):
         msg = f"compute = {compute!r}: local, local:N with N worker processes, or tcp://HOST:PORT is expected"
         raise SettingsError(msg)
-    return {"processes": True, "n_workers": int(count), "threads_per_worker": 1, "host": "127.0.0.1",
-            "worker_dashboard_address": None}  # fmt: skip
+    # TLS with a certificate of the moment: whoever reaches a worker's port could run code in it, and TCP ports of a
+    # shared host are everybody's.
+    return {"processes": True, "n_workers": int(count), "threads_per_worker": 1, "host": "127.0.0.1", "security": True}
 
 
 def _join(address: str) -> "Client":
     from distributed import Client
 
     try:
-        return Client(address, timeout="10s", set_as_default=False)
+        return Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         msg = f"compute = {address!r}: no Dask scheduler answers there ({type(error).__name__}); start it or use local"
         raise SettingsError(msg) from error

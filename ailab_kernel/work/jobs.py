@@ -124,8 +124,9 @@ class Jobs:
 
         _launch(self._url, worker)
         try:
-            while not until_empty or any(job.state in {"queued", "running"} for job in self.all()):
-                time.sleep(_POLL_S)
+            with self._client() as client:
+                while not until_empty or _open(client):
+                    time.sleep(_POLL_S)
         finally:
             DBOS.destroy()
 
@@ -159,6 +160,12 @@ def _launch(url: str, worker: str) -> None:
     DBOS.register_queue(QUEUE, worker_concurrency=1)
 
 
+def _open(client: Any) -> bool:
+    """Whether anything is queued or running."""
+    states = [name for name, state in STATES.items() if state in {"queued", "running"}]
+    return bool(client.list_workflows(name=WORKFLOW, status=states, limit=1, load_input=False, load_output=False))
+
+
 def _do(kind: str, told: str) -> dict[str, Any]:
     """Do one job: any error ends it as failed with one line, never with a traceback."""
     job = json.loads(told)
@@ -176,5 +183,5 @@ def _job(status: Any) -> Job:
     state, kind = STATES.get(status.status, "failed"), status.input["args"][0] if status.input else ""
     if "failed" in output:
         return Job(status.workflow_id, kind, "failed", output["failed"])
-    reason = {"held": "taken out of the queue", "failed": f"its worker died {TRIES} times"}.get(state, "")
+    reason = {"held": "taken out of the queue", "failed": f"its worker died {TRIES + 1} times"}.get(state, "")
     return Job(status.workflow_id, kind, state, reason, output.get("result"))
