@@ -3,6 +3,7 @@
 Every job ends ``done``, ``failed`` with the reason, or ``held`` because somebody took it out.
 """
 
+import fcntl
 import json
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.ground.errors import AilabError, JobError, NotFound
@@ -17,6 +19,8 @@ from ailab_kernel.ground.ids import canonical_json, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import URL
 
 QUEUE, WORKFLOW = "ailab", "ailab_job"
 STATES = {
@@ -119,16 +123,22 @@ class Jobs:
             Return when nothing is queued or running; else go on until interrupted.
         worker
             Name of this worker; two workers at the same time need two names.
+
+        Raises
+        ------
+        JobError
+            A worker of this name is at work: it would be taken for dead, and its job be done twice.
         """
         from dbos import DBOS
 
-        _launch(self._url, worker)
-        try:
-            with self._client() as client:
-                while not until_empty or _open(client):
-                    time.sleep(_POLL_S)
-        finally:
-            DBOS.destroy()
+        with _only(self._url, worker):
+            _launch(self._url, worker)
+            try:
+                with self._client() as client:
+                    while not until_empty or _open(client):
+                        time.sleep(_POLL_S)
+            finally:
+                DBOS.destroy()
 
     @contextmanager
     def _client(self) -> "Iterator[Any]":
@@ -150,6 +160,44 @@ def _migrate(url: str) -> None:
     DBOS.migrate(url)
 
 
+@contextmanager
+def _only(url: str, worker: str) -> "Iterator[None]":
+    """Hold the worker's name; the system or the database lets go of it when this process dies."""
+    from sqlalchemy import make_url
+
+    made = make_url(url)
+    hold = _file_lock if made.get_backend_name() == "sqlite" else _database_lock
+    with hold(made, worker) as held:
+        if not held:
+            msg = f"a worker named {worker!r} is at work on this queue; wait for it, or give this one another name"
+            raise JobError(msg)
+        yield
+
+
+@contextmanager
+def _file_lock(url: "URL", worker: str) -> "Iterator[bool]":
+    with Path(f"{url.database}.{sha256(worker.encode())[:8]}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+@contextmanager
+def _database_lock(url: "URL", worker: str) -> "Iterator[bool]":
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(url.set(drivername="postgresql+psycopg"))
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            number = int(sha256(f"ailab worker {worker}".encode())[:15], 16)
+            yield bool(connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}))
+    finally:
+        engine.dispose()
+
+
 def _launch(url: str, worker: str) -> None:
     from dbos import DBOS
 
@@ -157,7 +205,7 @@ def _launch(url: str, worker: str) -> None:
                  "log_level": "CRITICAL"})  # fmt: skip
     DBOS.workflow(name=WORKFLOW, max_recovery_attempts=TRIES)(_do)
     DBOS.launch()
-    DBOS.register_queue(QUEUE, worker_concurrency=1)
+    DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_S)
 
 
 def _open(client: Any) -> bool:
