@@ -34,6 +34,8 @@ from .report import KILLED, LOCK, MANIFEST, NOTEBOOK, SEAL, STATE, Report, repor
 _PACKAGES = ("torch", "monai", "openvino", "numpy", "scipy", "pydicom", "highdicom", "papermill")
 # Sockets in files that only this user can open: TCP ports of a shared host are everybody's.
 _KERNEL = {"KernelManager": {"transport": "ipc"}}
+# Idle threads wait asleep: on a shared machine two reports that spin for each other take ten times as long.
+_KERNEL_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE"}
 _ECHO_S = 0.2
 _START_S = 120
 
@@ -148,7 +150,7 @@ def _execute(folder: Path, wanted: Template, values: Mapping[str, Any], environm
 
     log = folder / "progress.log"
     log.write_text("", encoding="utf8")
-    told = {**environment, FOLDER: str(folder), PROGRESS: str(log), "PYTHONHASHSEED": "0"}
+    told = {**environment, FOLDER: str(folder), PROGRESS: str(log), **_KERNEL_ENVIRONMENT}
     try:
         with _variables(told), _echoed(log):
             execute_notebook(

@@ -106,7 +106,7 @@ class ComparisonTable:
     def _repr_html_(self) -> str:
         rows = "".join(_comparison_row(label, one) for label, one in self._comparisons.items())
         head = _head("label", "metric", *self._names, "difference (95 % interval)", "better / worse / equal",
-                     "Wilcoxon p", "cases", "patients")  # fmt: skip
+                     "Wilcoxon p", "n")  # fmt: skip
         few = _few(one.difference for one in self._comparisons.values())
         return f"<table>{head}<tbody>{rows}</tbody></table>{few}"
 
@@ -233,10 +233,10 @@ def _summary_row(label: str, metric: str, interval: Interval) -> str:
 
 def _comparison_row(label: str, one: Comparison) -> str:
     p = "< 0.0001" if one.wilcoxon_p < 1e-4 else f"{one.wilcoxon_p:.4f}"
-    means = (_with_interval(found, one.metric) for found in (one.base, one.tuned))
+    means = (number(found.mean, one.metric) for found in (one.base, one.tuned))
     counts = f"{one.wins} / {one.losses} / {one.ties}"
     return _row(label, _title(one.metric), *means, _with_interval(one.difference, one.metric, sign="+"), counts, p,
-                one.difference.n, one.difference.patients)  # fmt: skip
+                one.difference.n)  # fmt: skip
 
 
 def _with_interval(found: Interval, metric: str, *, sign: str = "") -> str:
