@@ -121,7 +121,7 @@ def test_the_summary_shows_units_counts_and_escapes():
 def test_the_comparison_shows_metric_counts_and_escapes():
     one = study.compare(rows(5.0, 9.0, metric="hd95"), rows(3.0, 9.5, metric="hd95"), metric="hd95", label="wall", seed=1)
     page = study.comparison_table({"wall": one}, names=("<base>", "tuned"))._repr_html_()
-    for wanted in ("HD95, mm", "1 / 1 / 0", "&lt;base&gt;", "<th>cases</th>", "<td>2</td>", "-0.8 (", "Only 2 patients"):
+    for wanted in ("HD95, mm", "1 / 1 / 0", "&lt;base&gt;", "<th>n</th>", "<td>2</td>", "-0.8 (", "Only 2 patients"):
         assert wanted in page
 
 
