@@ -152,8 +152,14 @@ def _foot(manifest: Mapping[str, Any]) -> str:
     }
     cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows.items())
     note = f'<p class="note">{NOTE}</p>' if manifest["notes"].get("phantom") else ""
-    again = f"ailab report replay {html.escape(manifest['id'])}"
-    return f"{note}<table>{cells}</table><p>Run again with <code>{again}</code>.</p>"
+    return f"{note}<table>{cells}</table><p>{_again(manifest)}</p>"
+
+
+def _again(manifest: Mapping[str, Any]) -> str:
+    """How to run it again: only a finished report can be replayed."""
+    if manifest["state"] != "done":
+        return "The same command goes on from the finished cases."
+    return f"Run again with <code>ailab report replay {html.escape(manifest['id'])}</code>."
 
 
 def _memory(notes: Mapping[str, Any]) -> str:
