@@ -36,6 +36,7 @@ _PACKAGES = ("torch", "monai", "openvino", "numpy", "scipy", "pydicom", "highdic
 _KERNEL = {"KernelManager": {"transport": "ipc"}}
 # Idle threads wait asleep: on a shared machine two reports that spin for each other take ten times as long.
 _KERNEL_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE"}
+_BANNER = "papermill-error-cell-tag"
 _ECHO_S = 0.2
 _START_S = 120
 
@@ -130,6 +131,8 @@ def perform(
         "seconds": round(time.monotonic() - clock, 1), **surroundings(),
     }  # fmt: skip
     if (report.folder / NOTEBOOK).is_file():
+        if reason:
+            _quiet(report.folder / NOTEBOOK)
         render(report.folder / NOTEBOOK, manifest)
     if reason:
         msg = f"report {report.id} failed: {reason}; finished cases are kept, the same command goes on"
@@ -162,6 +165,19 @@ def _execute(folder: Path, wanted: Template, values: Mapping[str, Any], environm
     except (DeadKernelError, CellExecutionError):
         return "its kernel was killed (out of memory?); start it again, or give the server more memory"
     return ""
+
+
+def _quiet(notebook: Path) -> None:
+    """Take tracebacks out of a failed notebook: they quote values, and a value may be a patient's."""
+    book = json.loads(notebook.read_text(encoding="utf8"))
+    book["cells"] = [cell for cell in book["cells"] if _BANNER not in cell["metadata"].get("tags", ())]
+    for output in (output for cell in book["cells"] for output in cell.get("outputs", ())):
+        if output["output_type"] == "error":
+            own = output["ename"] in _our_errors()
+            output["evalue"] = output["evalue"] if own else "(taken out; run the notebook by hand to see it)"
+            output["traceback"] = [f"{output['ename']}: {output['evalue']}"]
+    book["metadata"].get("papermill", {}).pop("exception", None)
+    atomic_write(notebook, json.dumps(book, indent=1).encode())
 
 
 def _first_line(error: Any) -> str:

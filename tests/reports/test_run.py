@@ -65,6 +65,8 @@ def test_their_errors_are_only_named_for_they_may_hold_a_patients_name(run, tmp_
     (failed,) = list_reports(tmp_path)
     told = str(caught.value) + (failed.folder / "state.json").read_text() + failed.html.read_text() + failed.reason
     told += write_index(tmp_path, table=[], title="T").read_text() + (failed.folder / "progress.log").read_text()
+    book = json.loads((failed.folder / "notebook.ipynb").read_text())
+    told += json.dumps([cell.get("outputs") for cell in book["cells"]]) + json.dumps(book["metadata"])
     assert "ValueError" in told
     assert "Mustermann" not in told
     assert "Erika" not in told
