@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from .geometry import Grid
-from .resample import Step, aligned_steps, along, to_grid
+from .resample import Step, aligned_steps, along, cheapest_first, to_grid
 
 _MARGIN = 2
 _SLAB = 16
@@ -41,7 +41,7 @@ def labels_from_logits(logits: np.ndarray, source: Grid, target: Grid) -> np.nda
     near = logits[(slice(None), *(slice(part.start, part.stop) for part in box))]
     cut = [_cut(step, box[step.axis], span) for step, span in zip(steps, reach, strict=True)]
     order = [step.axis for step in cut]
-    for step in (cut[1], cut[2]):
+    for step in cheapest_first(cut[1:]):
         near = along(near, step)
     axis, step = cut[0].axis, cut[0]
     for first in range(0, step.size_out, _SLAB):

@@ -6,11 +6,13 @@ interpolation). The mean of a straight line over a symmetric window is its value
 keeps its world position for every scale, which triangle-filter antialiasing does not promise.
 """
 
+import math
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from ailab_kernel.ground.errors import VolumeError
 
@@ -91,9 +93,17 @@ def to_grid(array: np.ndarray, source: Grid, target: Grid, *, mode: Mode = "line
         return _general(array, to_source, target.shape, mode, fill)
     linear = mode == "linear"
     out = np.asarray(array, np.float32) if linear else array
-    for step in sorted(steps, key=lambda s: s.size_out / s.size_in):
+    for step in cheapest_first(steps):
         out = along(out, step) if linear else _take(out, step)
     return _fill_outside(_reorder(out, steps), steps, fill)
+
+
+def cheapest_first(steps: Sequence[Step]) -> list[Step]:
+    """Steps in the order that keeps the array small, with whole rows read or written at the large end."""
+    def cost(step: Step) -> tuple[float, int]:
+        growth = step.size_out / step.size_in
+        return growth, (-step.axis if growth >= 1 else step.axis)
+    return sorted(steps, key=cost)
 
 
 def aligned_steps(source: Grid, target: Grid) -> list[Step] | None:
@@ -101,30 +111,38 @@ def aligned_steps(source: Grid, target: Grid) -> list[Step] | None:
     return _aligned_steps(np.linalg.inv(source.affine) @ target.affine, source.shape, target.shape)
 
 
-def weights(step: Step) -> np.ndarray:
+def weights(step: Step) -> sparse.csr_array:
     """Weight of each source voxel in each target voxel, float32, shape (size_out, size_in); rows sum to 1."""
     centres, width = step.centres, _window(abs(step.scale))
-    first = np.floor(centres - width / 2)
-    matrix = np.zeros((step.size_out, step.size_in))
-    rows = np.arange(step.size_out)
-    for tap in range(int(np.ceil(width)) + 2):
-        index = first + tap
-        # Beyond the edge the image continues as its last voxel.
-        np.add.at(matrix, (rows, np.clip(index, 0, step.size_in - 1).astype(int)), _weight(centres - index, width))
+    index = np.floor(centres - width / 2)[:, None] + np.arange(int(np.ceil(width)) + 2)
+    share = _weight(centres[:, None] - index, width)
+    row = np.broadcast_to(np.arange(step.size_out)[:, None], index.shape)
+    # Beyond the edge the image continues as its last voxel: shares of one voxel are summed.
+    column = np.clip(index, 0, step.size_in - 1).astype(np.int32)
+    shape = step.size_out, step.size_in
+    matrix = sparse.coo_array((share.ravel(), (row.ravel(), column.ravel())), shape).tocsr()
+    matrix.eliminate_zeros()
     return matrix.astype(np.float32)
 
 
 def along(array: np.ndarray, step: Step) -> np.ndarray:
-    """``array``, shape (..., slices, rows, columns), resampled along one axis."""
+    """``array``, float32, shape (..., slices, rows, columns), resampled along one axis.
+
+    A sparse product: two to a few terms per voxel, in an order that no number of threads and no processor changes.
+    """
     if step.trivial:
         return array
     matrix = weights(step)
     if step.axis == 2:
-        return array @ matrix.T
-    if step.axis == 1:
-        return matrix @ array
-    flat = array.reshape(*array.shape[:-2], -1)
-    return (matrix @ flat).reshape(*array.shape[:-3], step.size_out, *array.shape[-2:])
+        flat = np.ascontiguousarray(array.reshape(-1, step.size_in).T)
+        return np.ascontiguousarray((matrix @ flat).T).reshape(*array.shape[:-1], step.size_out)
+    axis = array.ndim - 3 + step.axis
+    inner = array.shape[axis + 1:]
+    out = np.empty((*array.shape[:axis], step.size_out, *inner), np.float32)
+    width = math.prod(inner)
+    for into, part in zip(out.reshape(-1, step.size_out, width), array.reshape(-1, step.size_in, width), strict=True):
+        into[:] = matrix @ part
+    return out
 
 
 def _window(scale: float) -> float:
@@ -145,7 +163,7 @@ def _integral(x: np.ndarray) -> np.ndarray:
 
 
 def _aligned_steps(to_source: np.ndarray, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> list[Step] | None:
-    """One step per target axis when the grids' axes are parallel, within a ten-thousandth of a voxel over the grid."""
+    """One step per target axis when the grids' axes are parallel, within a thousandth of a voxel over the grid."""
     matrix = to_source[:3, :3]
     axes = [int(np.argmax(np.abs(matrix[:, target]))) for target in range(3)]
     rest = np.abs(matrix).copy()
