@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .sdf import Point, blend, capsule, carve, ellipsoid, tube, union
+from .sdf import FAR, Point, blend, capsule, carve, ellipsoid, tube
+from .space import Box, Space
 
 Points = Sequence[np.ndarray]
 Shape = np.ndarray
@@ -65,13 +66,13 @@ class Body:
         a, b, _, _, middle, _ = rows
         return _squircle(p[0], p[1] - middle, (a, b), self.traits["roundness"])
 
-    def core(self, p: Points, rows: Sequence[np.ndarray]) -> Shape:
+    def core(self, space: Space, rows: Sequence[np.ndarray]) -> Shape:
         """Distance to the muscle's outside: trunk, neck, shoulders and arms."""
         _, _, a, b, middle, _ = rows
-        d, _, _ = _squircle(p[0], p[1] - middle - np.float32(6), (a, b), 0.3)
+        d, _, _ = _squircle(space.p[0], space.p[1] - middle - np.float32(6), (a, b), 0.3)
         for side in (-1, 1):
             for limb, width in self.limbs(side):
-                d = blend(d, tube(p, limb), width)
+                d = blend(d, space.tube(limb, reach=110), width)
         return d
 
     def limbs(self, side: int) -> list[tuple[list[tuple[float, float, float, float]], float]]:
@@ -91,9 +92,9 @@ class Body:
                (side * (self.level(-220)[2] + gap), middle - 5, -260, 36)]  # fmt: skip
         return [(shoulder, 25.0), (arm, 6.0)]
 
-    def skin(self, p: Points, rows: Sequence[np.ndarray], core: Shape) -> Shape:
+    def skin(self, space: Space, rows: Sequence[np.ndarray], core: Shape) -> Shape:
         """Distance to the skin: fat over the muscle, belly and breasts."""
-        t, b, middle = self.traits, rows[3], rows[4]
+        t, p, b, middle = self.traits, space.p, rows[3], rows[4]
         front = np.clip((middle - p[1]) / b, -1, 1)
         below = 1 / (1 + np.exp((p[2] + np.float32(130)) * np.float32(0.03)))
         above = 1 / (1 + np.exp((np.float32(95) - p[2]) * np.float32(0.08)))
@@ -101,16 +102,16 @@ class Body:
         d = core - np.maximum(fat, np.float32(2))
         if t["breast"] > 0.15:
             for side in (-1, 1):
-                d = blend(d, self.breast(p, side, 1.0), 14)
+                d = blend(d, self.breast(space, side, 1.0), 14)
         return d
 
-    def breast(self, p: Points, side: int, part: float) -> Shape:
+    def breast(self, space: Space, side: int, part: float) -> Shape:
         """Distance to one breast; ``part`` below 1 is the gland in it."""
         t = self.traits
         size = 0.55 + 0.45 * t["breast"] + 0.06 * side * t["lean"]
         _, _, _, b, middle, _ = self.level(-15)
         centre = (side * (74 + 14 * t["breast"]), middle - b - 0.35 * t["fat_mm"] + 4, -12 - 8 * t["breast"])
-        return ellipsoid(p, centre, [r * size * part for r in (60, 46, 60)])
+        return space.ball(centre, [r * size * part for r in (60, 46, 60)], reach=30)
 
     def diaphragm(self, p: Points, xy: Points) -> Shape:
         """Distance to the diaphragm's upper side, positive above it."""
@@ -134,6 +135,13 @@ class Body:
         """Middle of the left ventricle, mm; the heart rides on the diaphragm."""
         t = self.traits
         return (27 + t["heart_x"], self.level(-30)[4] - 20, min(self.dome + 12 + 14 * t["heart"], -20))
+
+    @property
+    def bounds(self) -> tuple[Point, Point]:
+        """Corners of a box that holds the body, mm."""
+        t = self.traits
+        front = 160 + 1.4 * t["fat_mm"] + max(t["belly_mm"], 60 * t["breast"])
+        return (-400, -front, -2000), (400, 165 + 1.2 * t["fat_mm"], 2000)
 
     def spine(self, z: float) -> Point:
         """Middle of the vertebral body at height ``z``."""
@@ -177,21 +185,21 @@ class Body:
                 paths[f"{name}{side}"] = [start, (x + side * dx, hy + dy, hz + dz, wide * 0.26)]
         return paths
 
-    def mediastinum(self, p: Points, rows: Sequence[np.ndarray], heart: Shape) -> Shape:
+    def mediastinum(self, space: Space, rows: Sequence[np.ndarray], heart: Shape) -> Shape:
         """Distance to what lies between the lungs; ``heart`` is the distance to the pericardium."""
         t = self.traits
-        m, y = t["mediastinum"], self.level(50)[4]
+        p, m, y = space.p, t["mediastinum"], self.level(50)[4]
         flat = (p[0], (p[1] - rows[4]) * np.float32(0.62), p[2])
         column = tube(flat, [(0, -4, 0, 22 * m), (0, -2, 50, 29 * m), (0, 0, 85, 27 * m), (0, 4, 130, 29 * m),
                              (0, 6, 300, 34)])  # fmt: skip
         spine = np.hypot(p[0] - rows[5], p[1] - self.spine_y(rows) - np.float32(6)) - np.float32(25)
         x, hy, hz = self.heart_centre
-        pad = ellipsoid(p, (x - 10, hy - 10, self.dome - 6), (56 * t["heart"], 40 * t["heart"], 24))
+        pad = space.ball((x - 10, hy - 10, self.dome - 6), (56 * t["heart"], 40 * t["heart"], 24), reach=50)
         d = blend(blend(column, blend(heart, pad, 10), 12), spine, 10)
-        d = blend(d, tube(p, self.aorta) - np.float32(2), 5)
+        d = blend(d, space.tube(self.aorta, reach=40) - np.float32(2), 5)
         for side in (-1, 1):
             x, hy, hz = self.hilum[side]
-            d = blend(d, ellipsoid(p, (x * 0.82, hy, hz), (17, 19, 26)), 8)
+            d = blend(d, space.ball((x * 0.82, hy, hz), (17, 19, 26), reach=40), 8)
         line = p[0] - np.float32(t["lean"] * 4) - rows[5] * np.float32(0.5)
         open_ = np.clip((p[1] - np.float32(y - 20)) * np.float32(0.35), -12, 14)
         widen = np.clip((np.abs(p[2] - np.float32(30)) - 25) * np.float32(0.18), 0, 6)
@@ -269,6 +277,18 @@ class Heart:
             "right-atrium": ellipsoid(q, (-44, 49, 4), (27 * size, 27 * size, 33 * size)),
         }  # fmt: skip
 
+    def place(self, space: Space) -> tuple[Box | None, dict[str, Shape], Shape]:
+        """Box around the heart, its chambers and ``outside`` in that box, and ``outside`` everywhere."""
+        t = self.body.traits
+        reach = 120 * t["heart"] * max(t["chamber"], 1) + t["epicardial_mm"] + 30
+        far = np.full(space.p[0].shape, FAR)
+        box = space.box(self.centre - reach, self.centre + reach)
+        if box is None:
+            return None, {}, far
+        chambers = self.chambers(self.local(space.within(box)))
+        far[box] = chambers["outside"] = self.outside(chambers)
+        return box, chambers, far
+
     def outside(self, chambers: Mapping[str, Shape]) -> Shape:
         """Distance to the whole heart without its fat."""
         d = blend(chambers["left"], chambers["right"] - np.float32(3), 10)
@@ -290,6 +310,3 @@ def flat_bone(p: Points, ends: tuple[Point, Point], radius: float, *, flat: tupl
     q = (p[0] / np.float32(flat[0]), p[1] / np.float32(flat[1]), p[2])
     ends = [(e[0] / flat[0], e[1] / flat[1], e[2]) for e in ends]
     return capsule(q, ends, (radius, radius)) * np.float32(min(flat))
-
-
-__all__ = ["Body", "Heart", "flat_bone", "union"]

@@ -31,7 +31,7 @@ def draw_patient(traits: Mapping[str, float], phase: str, *, seed: int) -> Patie
     pools = {name: float(rng.uniform(*getattr(uptake, name)))
              for name in ("left", "right", "muscle", "liver", "spleen", "kidney")}  # fmt: skip
     pools["lung"] = 0.5 * (pools["left"] + pools["right"])
-    return Patient(body, tuple(_vessels(body, rng)), tuple(_spots(body, rng)), pools)
+    return Patient(body, np.array(list(_vessels(body, rng))), tuple(_spots(body, rng)), pools)
 
 
 def _vessels(body: Body, rng: np.random.Generator) -> Iterator[np.ndarray]:

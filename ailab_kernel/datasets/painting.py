@@ -7,12 +7,13 @@ from functools import cached_property
 import numpy as np
 
 from .anatomy import Body, Heart, flat_bone
-from .sdf import blend, capsule, carve, ellipsoid, tube, union
+from .sdf import capsule, carve, ellipsoid, tube, union
+from .space import Box, Space
 
 LUNG, WALL, CAVITY, LESION = 1, 2, 3, 4
 AIR_HU = -1000.0
 Path = Sequence[Sequence[float]]
-Box = tuple[slice, slice, slice]
+_ALL: Box = (slice(None), slice(None), slice(None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class Patient:
     Attributes
     ----------
     vessels
-        (side, path) of each branch in the lungs, (x, y, z, radius) a joint.
+        Branches in the lungs, shape (n, 2 ends, (x, y, z, radius)), mm.
     spots
         (kind, centre, radii, HU) of nodules, opacities, gas and bowel.
     pools
@@ -30,7 +31,7 @@ class Patient:
     """
 
     body: Body
-    vessels: tuple[np.ndarray, ...]
+    vessels: np.ndarray
     spots: tuple[tuple[str, tuple[float, float, float], tuple[float, float, float], float], ...]
     pools: Mapping[str, float]
 
@@ -41,25 +42,16 @@ class Patient:
 
 
 @dataclass(eq=False)
-class Canvas:
-    """One slab of slices being painted.
+class Canvas(Space):
+    """One block of voxels being painted.
 
     Attributes
     ----------
-    p
-        Body coordinates (x, y, z) of the voxels, float32, shape (slices, rows, columns) each.
-    to_index
-        (4, 4) body mm to slab index, without the bending.
     voxel
         Width of an edge, mm.
-    margin
-        Furthest that bending moves a point, mm.
     """
 
-    p: list[np.ndarray]
-    to_index: np.ndarray
     voxel: float
-    margin: float
     hu: np.ndarray = field(init=False)
     labels: np.ndarray = field(init=False)
 
@@ -67,21 +59,7 @@ class Canvas:
         self.hu = np.full(self.p[0].shape, AIR_HU, np.float32)
         self.labels = np.zeros(self.p[0].shape, np.uint8)
 
-    def box(self, low: Sequence[float], high: Sequence[float]) -> Box | None:
-        """Index ranges that hold every voxel between ``low`` and ``high`` mm; None outside the slab."""
-        grow = self.margin + self.voxel
-        corners = np.array([[(low, high)[i >> a & 1][a] + (grow if i >> a & 1 else -grow) for a in range(3)] + [1]
-                            for i in range(8)])
-        index = (corners @ self.to_index.T)[:, :3]
-        first = np.maximum(np.floor(index.min(0)).astype(int), 0)
-        last = np.minimum(np.ceil(index.max(0)).astype(int) + 1, self.hu.shape)
-        return None if (first >= last).any() else tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-
-    def within(self, box: Box) -> list[np.ndarray]:
-        """Coordinates of the voxels in ``box``."""
-        return [axis[box] for axis in self.p]
-
-    def paint(self, d: np.ndarray, hu: float | np.ndarray, *, box: Box = (slice(None),) * 3, label: int | None = None,
+    def paint(self, d: np.ndarray, hu: float | np.ndarray, *, box: Box = _ALL, label: int | None = None,
               inside: np.ndarray | None = None) -> None:
         """Blend ``hu`` in where the distance ``d`` is negative, and label it.
 
@@ -94,21 +72,29 @@ class Canvas:
         """
         if inside is not None:
             d = np.maximum(d, inside)
-        share = np.clip(np.float32(0.5) - d * np.float32(1 / self.voxel), 0, 1)
+        share = d * np.float32(-1 / self.voxel)
+        share += np.float32(0.5)
+        np.clip(share, 0, 1, out=share)
         view = self.hu[box]
-        view += share * (hu - view)
+        share *= hu - view
+        view += share
         if label is not None:
             self.labels[box][d < 0] = label
 
-    def paint_path(self, path: Path, hu: float, *, inside: np.ndarray | None = None, label: int | None = None,
-                   grow: float = 0.0) -> None:
-        """Paint a tube where its bounding box meets the slab."""
-        points = np.asarray(path)
-        wide = points[:, 3:].max() + grow
-        box = self.box(points[:, :3].min(0) - wide, points[:, :3].max(0) + wide)
+    def paint_path(self, path: Path, hu: float, *, label: int | None = None, grow: float = 0.0) -> None:
+        """Paint a tube where its bounding box meets the block."""
+        joints = np.asarray(path)
+        wide = joints[:, 3:].max() + grow
+        box = self.box(joints[:, :3].min(0) - wide, joints[:, :3].max(0) + wide)
         if box is not None:
-            d = tube(self.within(box), path) - np.float32(grow)
-            self.paint(d, hu, box=box, label=label, inside=None if inside is None else inside[box])
+            self.paint(tube(self.within(box), path) - np.float32(grow), hu, box=box, label=label)
+
+    def paint_branches(self, branches: np.ndarray, hu: float, *, inside: np.ndarray) -> None:
+        """Paint straight branches, shape (n, 2 ends, (x, y, z, radius)), as far as they lie ``inside``."""
+        wide = branches[:, :, 3:].max(1)
+        for i, box in self.boxes(branches[:, :, :3].min(1) - wide, branches[:, :, :3].max(1) + wide):
+            ends, radii = branches[i, :, :3], branches[i, :, 3]
+            self.paint(capsule(self.within(box), ends, radii), hu, box=box, inside=inside[box])
 
     def paint_ball(self, centre: Sequence[float], radii: Sequence[float], hu: float, *, label: int | None = None,
                    inside: np.ndarray | None = None) -> None:
@@ -124,19 +110,19 @@ def paint(canvas: Canvas, patient: Patient) -> None:
     body, p = patient.body, canvas.p
     rows = body.at(p[2])
     cage = body.cage(p, rows)
-    core = body.core(p, rows)
-    _soft_parts(canvas, body, (core, body.skin(p, rows, core)))
+    core = body.core(canvas, rows)
+    _soft_parts(canvas, body, (core, body.skin(canvas, rows, core)))
     diaphragm = body.diaphragm(p, cage[1:])
     inner = np.maximum(cage[0], p[2] - np.float32(122))
     canvas.paint(inner, body.traits["fat_hu"] + 4)
-    chambers = patient.heart.chambers(patient.heart.local(p))
-    outside = patient.heart.outside(chambers)
-    pericardium = blend(outside, outside, 1) - np.float32(body.traits["epicardial_mm"])
-    lungs = body.lungs(p, cage, (body.mediastinum(p, rows, pericardium), diaphragm))
+    box, chambers, outside = patient.heart.place(canvas)
+    pericardium = outside - np.float32(0.25) - np.float32(body.traits["epicardial_mm"])
+    lungs = body.lungs(p, cage, (body.mediastinum(canvas, rows, pericardium), diaphragm))
     _abdomen(canvas, patient, (cage[0], diaphragm))
     _bones(canvas, body, rows, cage)
     _great_vessels(canvas, patient)
-    _heart(canvas, patient, chambers, outside)
+    if box is not None:
+        _heart(canvas, patient, box, chambers)
     _lungs(canvas, patient, cage, lungs)
     _airways(canvas, body, lungs)
     _spots(canvas, patient, lungs)
@@ -148,7 +134,7 @@ def _soft_parts(canvas: Canvas, body: Body, shapes: tuple[np.ndarray, np.ndarray
     canvas.paint(skin, 15.0)
     canvas.paint(skin + np.float32(2.2), t["fat_hu"])
     for side in (-1, 1) if t["breast"] > 0.3 else ():
-        gland = body.breast(p, side, 0.62)
+        gland = body.breast(canvas, side, 0.62)
         canvas.paint(gland + 4 * np.sin(p[0] / 5) * np.sin(p[2] / 6), 10.0, inside=skin + np.float32(4))
     canvas.paint(core, t["muscle_hu"])
     streaks = np.sin(p[0] / 7 + p[2] / 23) * np.sin(p[1] / 5 - p[0] / 19) * np.sin(p[2] / 17)
@@ -162,20 +148,31 @@ def _bones(canvas: Canvas, body: Body, rows: Sequence[np.ndarray], cage: Sequenc
     canvas.paint(cartilage, 95.0)
     canvas.paint(ribs, hard)
     canvas.paint(ribs + np.float32(2.4), marrow)
-    y = body.spine_y(rows)
-    x = p[0] - rows[5]
-    disc = np.abs(np.mod(p[2] * np.float32(1 / 25), 1) - np.float32(0.5)) * 25
-    column = np.hypot(x * np.float32(0.86), p[1] - y) - np.float32(15) - (np.float32(9) - disc) * np.float32(0.12)
-    canvas.paint(column, 85.0)
-    block = np.maximum(column, disc - np.float32(10))
-    canvas.paint(block, hard * 0.75)
-    canvas.paint(block + np.float32(1.6), marrow)
-    arch = np.hypot(x * np.float32(0.75), p[1] - y - np.float32(24)) - np.float32(14)
-    spur = np.maximum(np.abs(x) - np.float32(3), np.abs(p[1] - y - np.float32(42)) - np.float32(11))
-    across = np.maximum(np.hypot((np.abs(x) - 24) * np.float32(0.45), p[1] - y - np.float32(20)) - np.float32(6), disc - 6)
-    canvas.paint(union(np.maximum(arch, disc - np.float32(9)), np.maximum(spur, disc - np.float32(8)), across), hard * 0.6)
-    canvas.paint(np.hypot(x, p[1] - y - np.float32(23)) - np.float32(8.5), 25.0)
+    _spine(canvas, body, rows)
     _girdle(canvas, body)
+
+
+def _spine(canvas: Canvas, body: Body, rows: Sequence[np.ndarray]) -> None:
+    """Vertebral bodies, discs, arches, spines and the canal."""
+    hard, marrow = body.traits["bone_hu"], body.traits["marrow_hu"]
+    box = canvas.box((-75, -160, -2000), (75, 200, 2000))
+    if box is None:
+        return
+    x, y, z = canvas.within(box)
+    x, middle = x - rows[5][box], body.spine_y([row[box] for row in rows])
+    disc = np.abs(np.mod(z * np.float32(1 / 25), 1) - np.float32(0.5)) * 25
+    column = np.hypot(x * np.float32(0.86), y - middle) - np.float32(15) - (np.float32(9) - disc) * np.float32(0.12)
+    canvas.paint(column, 85.0, box=box)
+    block = np.maximum(column, disc - np.float32(10))
+    canvas.paint(block, hard * 0.75, box=box)
+    canvas.paint(block + np.float32(1.6), marrow, box=box)
+    arch = np.hypot(x * np.float32(0.75), y - middle - np.float32(24)) - np.float32(14)
+    spur = np.maximum(np.abs(x) - np.float32(3), np.abs(y - middle - np.float32(42)) - np.float32(11))
+    across = np.hypot((np.abs(x) - 24) * np.float32(0.45), y - middle - np.float32(20)) - np.float32(6)
+    behind = union(np.maximum(arch, disc - np.float32(9)), np.maximum(spur, disc - np.float32(8)),
+                   np.maximum(across, disc - 6))  # fmt: skip
+    canvas.paint(behind, hard * 0.6, box=box)
+    canvas.paint(np.hypot(x, y - middle - np.float32(23)) - np.float32(8.5), 25.0, box=box)
 
 
 def _girdle(canvas: Canvas, body: Body) -> None:
@@ -270,15 +267,15 @@ def _great_vessels(canvas: Canvas, patient: Patient) -> None:
     canvas.paint_path(body.aorta, pools["left"])
 
 
-def _heart(canvas: Canvas, patient: Patient, chambers: Mapping[str, np.ndarray], outside: np.ndarray) -> None:
-    pools, t, p = patient.pools, patient.body.traits, canvas.p
-    canvas.paint(outside, pools["muscle"])
-    canvas.paint(chambers["right-atrium"], pools["right"], label=CAVITY)
-    canvas.paint(chambers["right"], pools["right"], label=CAVITY)
-    canvas.paint(chambers["left-atrium"], pools["left"], label=CAVITY)
-    grain = np.sin(p[0] / 4.1) * np.sin(p[1] / 5.3) * np.sin(p[2] / 4.7)
-    canvas.paint(chambers["wall"], pools["muscle"] + np.float32(t["wall_texture_hu"]) * grain, label=WALL)
-    canvas.paint(chambers["cavity"], pools["left"], label=CAVITY)
+def _heart(canvas: Canvas, patient: Patient, box: Box, chambers: Mapping[str, np.ndarray]) -> None:
+    pools, t = patient.pools, patient.body.traits
+    x, y, z = canvas.within(box)
+    grain = np.sin(x / 4.1) * np.sin(y / 5.3) * np.sin(z / 4.7)
+    canvas.paint(chambers["outside"], pools["muscle"], box=box)
+    for name, pool in (("right-atrium", "right"), ("right", "right"), ("left-atrium", "left")):
+        canvas.paint(chambers[name], pools[pool], box=box, label=CAVITY)
+    canvas.paint(chambers["wall"], pools["muscle"] + np.float32(t["wall_texture_hu"]) * grain, box=box, label=WALL)
+    canvas.paint(chambers["cavity"], pools["left"], box=box, label=CAVITY)
 
 
 def _lungs(canvas: Canvas, patient: Patient, cage: Sequence[np.ndarray], lungs: np.ndarray) -> None:
@@ -287,8 +284,7 @@ def _lungs(canvas: Canvas, patient: Patient, cage: Sequence[np.ndarray], lungs: 
     cloud = np.sin(p[0] / 31 + p[2] / 47) * np.sin(p[1] / 37 - p[2] / 29) + np.sin(p[0] / 13 + p[1] / 17) * np.sin(p[2] / 15)
     basis = np.float32(t["lung_hu"]) + np.float32(t["gravity_hu"]) * (depth + np.abs(depth) * depth) * np.float32(0.5)
     canvas.paint(lungs, np.maximum(basis + np.float32(t["texture_hu"] * 0.5) * cloud, np.float32(-990)), label=LUNG)
-    for path in patient.vessels:
-        canvas.paint_path(path, patient.pools["lung"], inside=lungs)
+    canvas.paint_branches(patient.vessels, patient.pools["lung"], inside=lungs)
 
 
 def _airways(canvas: Canvas, body: Body, lungs: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """Chest CT studies of nobody: deterministic, asymmetric, with the truth at every voxel."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
@@ -27,8 +27,9 @@ from ailab_kernel.volumes.volume import Volume
 
 from .anatomy import Body
 from .drawing import draw_patient, draw_traits
-from .painting import CAVITY, LESION, LUNG, WALL, Canvas, Patient, paint
+from .painting import AIR_HU, CAVITY, LESION, LUNG, WALL, Canvas, paint
 from .phantom_dicom import to_dicom
+from .space import Box, Space
 from .styles import COVERAGE, STYLES, Exam, Kernel, Scanner, Style
 
 TRUTH_LABELS = (
@@ -37,7 +38,7 @@ TRUTH_LABELS = (
     Label(CAVITY, "heart-cavity", CARDIAC_CHAMBER, color=(240, 190, 90)),
     Label(LESION, "lesion", LESION_CODE, ABNORMAL_STRUCTURE, color=(250, 230, 60)),
 )
-_SLAB_VOXELS = 300_000
+_BLOCK_VOXELS = 300_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +153,10 @@ def make(phantom: Phantom) -> PhantomStudy:
         Volume of int16 HU and a truth of ``TRUTH_LABELS`` on its grid.
     """
     patient = draw_patient(phantom.traits, phantom.phase, seed=phantom.seed)
-    hu = np.empty(phantom.grid.shape, np.float32)
-    labels = np.empty(phantom.grid.shape, np.uint8)
-    for where, canvas in _slabs(phantom):
+    hu = np.full(phantom.grid.shape, AIR_HU, np.float32)
+    labels = np.zeros(phantom.grid.shape, np.uint8)
+    for where in _blocks(phantom):
+        canvas = _canvas(phantom, where)
         paint(canvas, patient)
         hu[where], labels[where] = canvas.hu, canvas.labels
     _add_surroundings(phantom, hu)
@@ -197,22 +199,37 @@ def _pose(t: Mapping[str, float]) -> np.ndarray:
     return np.diag([1 / t["width"], 1 / t["depth"], 1 / t["height"]]) @ about_x @ about_z
 
 
-def _slabs(phantom: Phantom) -> Iterator[tuple[slice, Canvas]]:
-    """Canvases of a few slices each, so that memory stays small."""
-    t, (count, rows, columns) = phantom.traits, phantom.grid.shape
-    to_body = np.eye(4)
-    to_body[:3] = _pose(t) @ phantom.grid.affine[:3]
-    step = max(1, _SLAB_VOXELS // (rows * columns))
+def _blocks(phantom: Phantom) -> list[Box]:
+    """Index ranges of a few slices each, cropped to the body, so that memory stays small."""
+    count, rows, columns = phantom.grid.shape
+    whole = Space([np.broadcast_to(np.float32(0), phantom.grid.shape)], np.linalg.inv(_to_body(phantom)), _margin(phantom))
+    inside = whole.box(*Body(phantom.traits).bounds)
+    step = max(1, _BLOCK_VOXELS // (rows * columns))
+    return [(slice(first, min(first + step, count)), *inside[1:]) for first in range(0, count, step)] if inside else []
+
+
+def _to_body(phantom: Phantom) -> np.ndarray:
+    """(4, 4) index to scaled body mm, without the bending."""
+    affine = np.eye(4)
+    affine[:3] = _pose(phantom.traits) @ phantom.grid.affine[:3]
+    return affine
+
+
+def _margin(phantom: Phantom) -> float:
+    return phantom.traits["warp_mm"] * 1.5 + float(np.cbrt(np.prod(phantom.grid.spacing_mm)))
+
+
+def _canvas(phantom: Phantom, where: Box) -> Canvas:
+    """One block of the grid, to be painted."""
+    slab = _to_body(phantom)
+    slab[:3, 3] += slab[:3, 0] * where[0].start
+    index = np.ogrid[0 : where[0].stop - where[0].start, where[1], where[2]]
+    p = [sum(np.float32(slab[r, a]) * index[a].astype(np.float32) for a in range(3)) + np.float32(slab[r, 3])
+         for r in range(3)]  # fmt: skip
+    to_index = np.linalg.inv(slab)
+    to_index[1:3, 3] -= where[1].start, where[2].start
     voxel = float(np.cbrt(np.prod(phantom.grid.spacing_mm)))
-    for first in range(0, count, step):
-        last = min(first + step, count)
-        index = [np.arange(n, dtype=np.float32).reshape([-1 if a == i else 1 for i in range(3)])
-                 for a, n in enumerate((last - first, rows, columns))]  # fmt: skip
-        slab = to_body.copy()
-        slab[:3, 3] += to_body[:3, 0] * first
-        p = [sum(np.float32(slab[r, a]) * index[a] for a in range(3)) + np.float32(slab[r, 3]) for r in range(3)]
-        canvas = Canvas(_bend(p, t, phantom.seed), np.linalg.inv(slab), voxel, t["warp_mm"] * 1.5)
-        yield slice(first, last), canvas
+    return Canvas(_bend(p, phantom.traits, phantom.seed), to_index, _margin(phantom), voxel)
 
 
 def _bend(p: list[np.ndarray], t: Mapping[str, float], seed: int) -> list[np.ndarray]:
@@ -247,19 +264,15 @@ def _add_surroundings(phantom: Phantom, hu: np.ndarray) -> None:
     if t["blanket"]:
         sheet = np.abs(np.hypot(x / 1.25, y + 15) - 150 - 9 * np.sin(x / 23)) - 1.2
         extra = np.maximum(extra, -1000 + 420 * np.clip(0.5 - sheet / voxel, 0, 1))
-    hu += np.where(hu < -800, 0, 0) + (extra.astype(np.float32) + 1000) * np.clip((-900 - hu) / 90, 0, 1) * _outside(hu)
+    extra = extra.astype(np.float32) + 1000
+    for plane in hu if extra.any() else ():
+        plane += extra * np.clip((-900 - plane) / 90, 0, 1) * _outside(plane)
 
 
-def _outside(hu: np.ndarray) -> np.ndarray:
-    """1 where air is connected to the picture's edge in its slice, else 0."""
-    air = np.pad(hu < -900, ((0, 0), (1, 1), (1, 1)), constant_values=True)
-    plane = np.zeros((3, 3, 3), bool)
-    plane[1] = ndimage.generate_binary_structure(2, 1)
-    regions, _ = ndimage.label(air, plane)
-    edge = np.unique(regions[:, 0, 0])
-    keep = np.zeros(regions.max() + 1, np.float32)
-    keep[edge] = 1
-    return keep[regions[:, 1:-1, 1:-1]]
+def _outside(plane: np.ndarray) -> np.ndarray:
+    """True where a slice's air is connected to its edge."""
+    regions, _ = ndimage.label(np.pad(plane < -900, 1, constant_values=True))
+    return regions[1:-1, 1:-1] == regions[0, 0]
 
 
 def _scan(phantom: Phantom, hu: np.ndarray, labels: np.ndarray) -> None:
@@ -280,7 +293,8 @@ def _scan(phantom: Phantom, hu: np.ndarray, labels: np.ndarray) -> None:
     texture = coarse * np.float32(1 / coarse.std())
     if t["emphysema"]:
         texture -= np.float32(t["emphysema"] * 4) * np.maximum(texture - np.float32(0.6), 0)
-    hu[lung] += texture[lung] * np.float32(t["texture_hu"])
+    texture *= np.float32(t["texture_hu"])
+    np.add(hu, texture, out=hu, where=lung)
     streaks = rng.standard_normal((hu.shape[0], hu.shape[1], 1), np.float32)
     hu += ndimage.gaussian_filter1d(streaks, 1.0, axis=1) * np.float32(t["streak_hu"])
     np.clip(hu, -1024, 3071, out=hu)
@@ -298,5 +312,5 @@ def _smooth(array: np.ndarray, sigmas: tuple[float, ...] | list[float]) -> None:
             ndimage.gaussian_filter1d(array, sigma, axis=axis, output=array, truncate=3.0, mode="nearest")
 
 
-__all__ = ["STYLES", "TRUTH_LABELS", "Patient", "Phantom", "PhantomStudy", "make", "random_phantom", "replace",
+__all__ = ["STYLES", "TRUTH_LABELS", "Phantom", "PhantomStudy", "make", "random_phantom",
            "study_uid", "to_dicom"]  # fmt: skip
