@@ -75,7 +75,7 @@ BASES = {
         texts={
             "description": "Both lungs on CT of the chest, learnt from phantoms of many body forms and scanners.",
             "intended_use": "A start for annotation and fine-tuning on chest CT. Not a medical device.",
-            "limits": "It has seen no patient. Consolidated or effused lung is outside its label.",
+            "limits": "It has seen no patient. Consolidated lung is inside its label, effusion is not.",
         },
     ),
     "heart-wall": Base(
