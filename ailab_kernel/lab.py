@@ -231,7 +231,7 @@ class Lab:
         self.check_inputs(resolved)
         report = run_report(
             self.home, template, parameters, resolved=resolved, seal=self.workspace.catalog.sign,
-            environment=self.workspace.environment(),
+            environment=self.workspace.environment(), verify_signature=self.workspace.catalog.verify,
         )  # fmt: skip
         body = {"id": report.id, "manifest": self.workspace.catalog.put(report.folder / "manifest.json")}
         self.workspace.catalog.append("report", body, name=template, parents=[d for d in resolved.values() if d])

@@ -5,6 +5,7 @@ By hand (no ``AILAB_RUN_DIR``) the same notebook works on a temporary folder.
 
 import html
 import json
+import math
 import os
 import resource
 import tempfile
@@ -78,7 +79,8 @@ class Run:
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Write figures that a replay must reproduce exactly (no times)."""
         self._metrics.update(values)
-        atomic_write(self.folder / METRICS, json.dumps(self._metrics, indent=1, sort_keys=True).encode() + b"\n")
+        figures = json.dumps(_plain(self._metrics), indent=1, sort_keys=True)
+        atomic_write(self.folder / METRICS, figures.encode() + b"\n")
 
     def note(self, name: str, value: Any) -> None:
         """Write a figure for the manifest that may differ from run to run (times, say)."""
@@ -94,7 +96,7 @@ class Run:
         return self.folder / CASES / f"{sha256(name.encode())[:24]}.json"
 
     def _keep(self, name: str, result: Mapping[str, Any]) -> None:
-        atomic_write(self._place(name), canonical_json({"key": name, "result": result}))
+        atomic_write(self._place(name), canonical_json({"key": name, "result": _plain(result)}))
 
     def _kept(self, name: str) -> Mapping[str, Any] | None:
         path = self._place(name)
@@ -129,7 +131,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     return Table(head, rows)
 
 
+def _plain(value: Any) -> Any:
+    """Plain JSON: NumPy's numbers become Python's, and what is no number (NaN, infinite) becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _cell(value: Any) -> str:
     return f"<td>{html.escape(str(value))}</td>"
-
-

@@ -27,6 +27,7 @@ from ailab_kernel.ground.progress import VARIABLE as PROGRESS
 from ailab_kernel.ground.progress import say
 from ailab_kernel.ground.store import atomic_write
 
+from .kernel import kernel_manager
 from .library import Template, check, template
 from .notebook import CASES, FOLDER, METRICS, NOTES
 from .report import KILLED, LOCK, MANIFEST, NOTEBOOK, SEAL, STATE, Report, reports_folder, sealed_files, verify
@@ -50,6 +51,7 @@ def run_report(
     seal: Callable[[bytes], str],
     environment: Mapping[str, str],
     templates: Path | None = None,
+    verify_signature: Callable[[bytes, str], bool] = lambda *_: True,
 ) -> Report:
     """Run a report, or return it when it was run before.
 
@@ -69,6 +71,8 @@ def run_report(
         ``AILAB_*`` variables that open the lab in the notebook.
     templates
         Folder of templates other than the product's.
+    verify_signature
+        ``catalog.verify``: a report that does not bear the lab's seal is made anew, not returned.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def run_report(
     report.folder.mkdir(parents=True, exist_ok=True)
     with _alone(report):
         if report.state == "done":
-            changed = verify(report, verify_signature=lambda *_: True)
+            changed = verify(report, verify_signature=verify_signature)
             if not changed:
                 say(f"  report {report.id} was made before; its page: {report.html}")
                 return report
@@ -99,7 +103,7 @@ def run_report(
 
 def report_id(wanted: Template, values: Mapping[str, Any], resolved: Mapping[str, str]) -> str:
     """Return the id of a report: equal inputs, equal id."""
-    made_from = {"template": wanted.digest, "parameters": values, "resolved": resolved, "version": __version__}
+    made_from = {"template": wanted.digest, "parameters": values, "resolved": resolved, "code": code_digest()}
     return f"{wanted.name}-{sha256(canonical_json(made_from))[:8]}"
 
 
@@ -157,13 +161,16 @@ def _execute(folder: Path, wanted: Template, values: Mapping[str, Any], environm
     try:
         with _variables(told), _echoed(log):
             execute_notebook(
-                wanted.path, folder / NOTEBOOK, dict(values), kernel_name="python3", progress_bar=False,
-                start_timeout=_START_S, cwd=folder, config=Config(_KERNEL),
+                wanted.path, folder / NOTEBOOK, dict(values), kernel_name="python3", language="python",
+                progress_bar=False, start_timeout=_START_S, cwd=folder, config=Config(_KERNEL),
+                kernel_manager_class=kernel_manager(),
             )  # fmt: skip
     except PapermillExecutionError as error:
         return _first_line(error)
     except (DeadKernelError, CellExecutionError):
         return "its kernel was killed (out of memory?); start it again, or give the server more memory"
+    except RuntimeError:
+        return "its kernel did not start (too little memory?); start it again, or give the server more memory"
     return ""
 
 

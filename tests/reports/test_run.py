@@ -9,14 +9,16 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from ailab_kernel.ground.errors import NotFound, ParameterError, ReportError, ReportFailed
-from ailab_kernel.reports import get_report, list_reports, this_run, verify, write_index
+from ailab_kernel.ground.ids import sha256
+from ailab_kernel.reports import get_report, list_reports, run_report, this_run, verify, write_index
 from ailab_kernel.reports.report import KILLED
 
-from .work import ROOT
+from .work import NOTEBOOKS, ROOT
 
 
 def visits(folder: Path) -> list[int]:
@@ -226,3 +228,37 @@ def test_by_hand_a_notebook_gets_a_folder_of_its_own(monkeypatch, tmp_path):
     by_hand.metrics({"b": 2})
     assert json.loads((by_hand.folder / "metrics.json").read_text()) == {"a": 1, "b": 2}
     assert by_hand.folder.parent == tmp_path
+
+
+def test_a_report_without_the_labs_seal_is_not_taken_for_done(run, tmp_path, environment, capsys):
+    report = run("plain")
+    (report.folder / "metrics.json").write_text("{}")
+    told = json.loads((report.folder / "manifest.json").read_text())
+    told["files"]["metrics.json"] = sha256(b"{}")
+    (report.folder / "manifest.json").write_text(json.dumps(told))
+    again = run_report(tmp_path, "plain", {}, resolved={}, seal=lambda _: "sealed", environment=environment,
+                       templates=NOTEBOOKS, verify_signature=lambda *_: False)  # fmt: skip
+    assert again.metrics == {"number": 6, "share": 0.5}
+    assert "does not bear this lab's seal; it is made anew" in capsys.readouterr().err
+
+
+def test_the_kernel_is_this_interpreter_and_says_nothing(run, tmp_path, monkeypatch, capfd):
+    spec = tmp_path / "data" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(json.dumps({"argv": ["/bin/false"], "display_name": "other", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    assert run("plain").state == "done"
+    assert "IPKernelApp" not in capfd.readouterr().err
+
+
+def test_a_kernel_that_does_not_start_is_a_failure_with_its_reason(run, monkeypatch):
+    monkeypatch.setattr("ailab_kernel.reports.kernel._COMMAND", ("/bin/false",))
+    with pytest.raises(ReportFailed, match="its kernel did not start"):
+        run("plain")
+
+
+def test_figures_are_plain_json(monkeypatch, tmp_path):
+    monkeypatch.setenv("AILAB_RUN_DIR", str(tmp_path))
+    this_run().metrics({"a": np.float32(0.5), "b": [float("nan"), float("inf")], "c": np.array([1, 2])})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 0.5, "b": [None, None], "c": [1, 2]}
