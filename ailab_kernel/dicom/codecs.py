@@ -39,15 +39,24 @@ def decode_into(ds: Dataset, out: np.ndarray) -> None:
     if not syntax:
         raise DicomError("TransferSyntaxUID (0002,0010) is missing; send the object again with file meta information")
     with guarded(f"pixel data in {syntax.name}"):
+        spare = out.dtype.itemsize * 8 - int(ds.BitsStored)
+        if not 0 <= spare < out.dtype.itemsize * 8:
+            raise DicomError(f"BitsStored is {ds.BitsStored}; 1 to BitsAllocated ({ds.BitsAllocated}) are expected")
         if syntax.is_compressed and not syntax.is_deflated:
             out[:] = _decompressed(ds, syntax)
         else:
             stored = out.dtype.newbyteorder(">" if syntax == ExplicitVRBigEndian else "<")
-            out[:] = np.frombuffer(ds.PixelData, stored, out.size).reshape(out.shape)
-        spare = out.dtype.itemsize * 8 - int(ds.BitsStored)
+            out[:] = np.frombuffer(_one_frame(ds.PixelData, out.nbytes), stored, out.size).reshape(out.shape)
         if spare:
             np.left_shift(out, spare, out=out)
             np.right_shift(out, spare, out=out)
+
+
+def _one_frame(data: bytes, size: int) -> bytes:
+    """The data, when they are one frame: padding is fine, less or a multiple would be another image."""
+    if not size <= len(data) < 2 * size:
+        raise DicomError(f"pixel data of {len(data)} bytes are not one frame of {size}; send the object again")
+    return data
 
 
 def _decompressed(ds: Dataset, syntax: UID) -> np.ndarray:

@@ -113,6 +113,8 @@ def _inflated(data: bytes, body: int, max_bytes: int) -> Dataset:
     plain = inflate.decompress(data[body:], max_bytes)
     if inflate.unconsumed_tail:
         raise DicomError(f"the deflated data set holds more than {max_bytes} bytes; raise max_bytes if you trust it")
+    if not inflate.eof:
+        raise DicomError("the deflated data set is cut off; send the object again from its source")
     meta = parse_elements(BytesIO(data[_PREAMBLE + 4:body]), is_implicit_VR=False, is_little_endian=True)
     elements = parse_elements(BytesIO(plain), is_implicit_VR=False, is_little_endian=True)
     return FileDataset("", elements, preamble=data[:_PREAMBLE], file_meta=FileMetaDataset(meta),

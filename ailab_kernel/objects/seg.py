@@ -8,6 +8,7 @@ import numpy as np
 from pydicom import Dataset
 
 from ailab_kernel.dicom.codes import ANATOMICAL_STRUCTURE, Code
+from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.errors import ObjectError
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.masks import Label, Mask
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
 
 _SERIES_NUMBER = 9000
-_OFF_GRID = 1e-2
+_OFF_GRID = 0.1
+_LARGEST = 255
 _INFERENCE = Code("123109", "DCM", "Artificial Intelligence")
 
 
@@ -53,6 +55,12 @@ def write_seg(mask: Mask, vol: Volume, provenance: Provenance, *, labelmap: bool
         raise ObjectError(msg)
     if not mask.grid.matches(vol.grid):
         msg = f"the mask's grid {mask.grid.shape} is not its volume's {vol.grid.shape}; resample it first"
+        raise ObjectError(msg)
+    if unnamed := set(np.flatnonzero(np.bincount(mask.array.ravel()))) - {0, *(label.index for label in mask.labels)}:
+        msg = f"the mask holds the values {sorted(map(int, unnamed))} without a label; give each value its label"
+        raise ObjectError(msg)
+    if not mask.labels:
+        msg = "a SEG needs a segment, and the mask has no labels; give it those that were looked for"
         raise ObjectError(msg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # highdicom comments on headers of other makers; they are kept as they are
@@ -115,20 +123,43 @@ def _fix_uids(seg: Dataset, provenance: Provenance) -> None:
 def read_seg(ds: Dataset, place: Grid | Volume) -> Mask:
     """Return a SEG's segments as one label map on a grid, padded back to it.
 
+    Parameters
+    ----------
+    ds
+        A SEG by any tool.
+    place
+        The source volume, whose frame of reference is then compared too, or only its grid.
+
     Raises
     ------
     ObjectError
-        Not a SEG, frames that do not lie on the grid, or segments that overlap (`read_segments` keeps them apart).
+        Not a SEG, another patient's or scan's, frames that do not lie on the grid, or segments that overlap
+        (`read_segments` keeps them apart).
+    DicomError
+        A malformed SEG.
     """
     grid = place if isinstance(place, Grid) else place.grid
+    if isinstance(place, Volume):
+        _check_frame(ds, place)
     array, labels = np.zeros(grid.shape, np.uint8), []
     for label, where in read_segments(ds, grid).items():
+        if label.index > _LARGEST:
+            msg = f"segment number {label.index} does not fit a label map of {_LARGEST}; read the segments apart"
+            raise ObjectError(msg)
         if (array[where] > 0).any():
             msg = f"segments overlap ({label.name} and another): one label map cannot hold them; read them apart"
             raise ObjectError(msg)
         array[where] = label.index
         labels.append(label)
     return Mask(array, grid, tuple(labels))
+
+
+def _check_frame(ds: Dataset, vol: Volume) -> None:
+    """Equal grids of two patients must not be taken for one; UIDs that we derived say nothing about it."""
+    theirs, ours = str(ds.get("FrameOfReferenceUID", "")), vol.frame_of_reference_uid
+    if theirs and ours and theirs != ours and vol.facts.get("uids") != "derived":
+        msg = f"the SEG lies in frame of reference {theirs}, its volume in {ours}; pass the volume's grid to overrule"
+        raise ObjectError(msg)
 
 
 def read_segments(ds: Dataset, grid: Grid) -> Mapping[Label, np.ndarray]:
@@ -139,6 +170,11 @@ def read_segments(ds: Dataset, grid: Grid) -> Mapping[Label, np.ndarray]:
     if ds.get("Modality") != "SEG" or "SegmentSequence" not in ds:
         msg = "not a DICOM Segmentation; give a SEG object"
         raise ObjectError(msg)
+    with guarded("SEG"):
+        return _read_segments(ds, grid)
+
+
+def _read_segments(ds: Dataset, grid: Grid) -> Mapping[Label, np.ndarray]:
     # A label map may describe its background as segment 0 (PS3.3 C.8.20.2): it marks nothing.
     labels = {int(item.SegmentNumber): _label(item) for item in ds.SegmentSequence if int(item.SegmentNumber)}
     found = {label: np.zeros(grid.shape, bool) for label in labels.values()}
@@ -200,7 +236,7 @@ def _index(frame_to_grid: np.ndarray, frame: np.ndarray, grid: Grid) -> np.ndarr
     rows, columns = np.nonzero(frame)
     exact = (frame_to_grid @ np.vstack([rows, columns, np.ones(len(rows))]))[:3]
     index = np.rint(exact).astype(int)
-    if np.abs(exact - index).max() > _OFF_GRID * 10:
+    if np.abs(exact - index).max() > _OFF_GRID:
         msg = "the SEG's frames lie between the voxels of this grid; it was drawn on another series, resample it"
         raise ObjectError(msg)
     if (index < 0).any() or (index >= np.array(grid.shape)[:, None]).any():

@@ -38,6 +38,8 @@ def labels_from_logits(logits: np.ndarray, source: Grid, target: Grid) -> np.nda
         return scores.argmax(0).astype(np.uint8)
     box = ndimage.find_objects(ndimage.binary_dilation(foreground, iterations=_MARGIN).astype(np.uint8))[0]
     reach = [_reach(step, box[step.axis]) for step in steps]
+    if any(span.start == span.stop for span in reach):
+        return labels
     near = logits[(slice(None), *(slice(part.start, part.stop) for part in box))]
     cut = [_cut(step, box[step.axis], span) for step, span in zip(steps, reach, strict=True)]
     order = [step.axis for step in cut]

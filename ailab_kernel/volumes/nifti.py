@@ -1,7 +1,8 @@
 """NIfTI in and out, by nibabel: world coordinates are RAS there and LPS here, axes run the other way round."""
 
 import gzip
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def volume_from_nifti(path: Path) -> Volume:
         No readable NIfTI file, or not three-dimensional.
     """
     image = _load(path)
-    array = np.asanyarray(image.dataobj.get_unscaled())
+    array = _read(image.dataobj.get_unscaled)
     slope, intercept = (float(value) for value in (image.dataobj.slope, image.dataobj.inter))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         msg = "the NIfTI image holds values that are no numbers; fill them first"
@@ -49,8 +50,9 @@ def mask_from_nifti(path: Path, labels: Sequence[Label]) -> Mask:
         Values that are no whole numbers from 0 to 255.
     """
     image = _load(path)
-    values = np.asanyarray(image.dataobj)
-    array = values.astype(np.uint8)
+    values = _read(lambda: np.asanyarray(image.dataobj))
+    with np.errstate(invalid="ignore"):
+        array = values.astype(np.uint8)
     if not np.array_equal(array, values):
         msg = "the NIfTI image is no label map: whole numbers from 0 to 255 are expected"
         raise VolumeError(msg)
@@ -75,13 +77,22 @@ def _load(path: Path) -> Any:
     try:
         image: Any = nibabel.load(path)
         shape = image.shape[:3] if all(size == 1 for size in image.shape[3:]) else image.shape
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError,
+            OSError, EOFError, ValueError, zlib.error) as error:
         msg = f"not a readable NIfTI file ({type(error).__name__}); .nii or .nii.gz is expected"
         raise VolumeError(msg) from None
     if len(shape) != 3 or not isinstance(image, nibabel.Nifti1Pair):
         msg = f"a three-dimensional NIfTI image is expected, this one has shape {image.shape}"
         raise VolumeError(msg)
     return image
+
+
+def _read(values: Callable[[], np.ndarray]) -> np.ndarray:
+    try:
+        return np.asanyarray(values())
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+        msg = f"the NIfTI file is cut off or damaged ({type(error).__name__}); copy it again from its source"
+        raise VolumeError(msg) from None
 
 
 def _turned(array: np.ndarray) -> np.ndarray:

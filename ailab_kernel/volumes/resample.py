@@ -100,10 +100,12 @@ def to_grid(array: np.ndarray, source: Grid, target: Grid, *, mode: Mode = "line
 
 def cheapest_first(steps: Sequence[Step]) -> list[Step]:
     """Steps in the order that keeps the array small, with whole rows read or written at the large end."""
-    def cost(step: Step) -> tuple[float, int]:
-        growth = step.size_out / step.size_in
-        return growth, (-step.axis if growth >= 1 else step.axis)
-    return sorted(steps, key=cost)
+    return sorted(steps, key=_cost)
+
+
+def _cost(step: Step) -> tuple[float, int]:
+    growth = step.size_out / step.size_in
+    return growth, (-step.axis if growth >= 1 else step.axis)
 
 
 def aligned_steps(source: Grid, target: Grid) -> list[Step] | None:

@@ -12,23 +12,31 @@ import numpy as np
 from pydicom import Dataset
 
 from ailab_kernel.dicom.codecs import decode_into, stored_dtype
-from ailab_kernel.dicom.parsing import read_dataset
+from ailab_kernel.dicom.parsing import guarded, read_dataset
 from ailab_kernel.dicom.uids import derived_uid
 from ailab_kernel.ground.errors import AilabError, DicomError, IrregularSlices, MixedSeries, VolumeError
-from ailab_kernel.ground.ids import sha256
+from ailab_kernel.ground.ids import sha256, sha256_file
 
 from .geometry import Grid
 from .volume import Volume
 
 _FACTS = ("Modality", "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "SliceThickness", "KVP",
           "ConvolutionKernel", "PatientSex", "PatientAge", "BodyPartExamined")  # fmt: skip
-_NEEDED = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "BitsAllocated")
-_SAME = ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "BitsAllocated", "PixelRepresentation")
-_IMAGES = frozenset({"CT", "MR", "PT"})
+_NEEDED = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "BitsAllocated",
+           "PixelRepresentation")
+_SAME = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "BitsAllocated",
+         "PixelRepresentation")  # fmt: skip
+_NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "DOC", "REG", "FID", "ANN", "PLAN", "M3D",
+                         "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD"})  # fmt: skip
+_DICOMDIR = "1.2.840.10008.1.3.10"
+_PLACES = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
 # A slice may lie this far from its regular place: rounding of positions in the header, not a gap.
 _TOLERANCE = 0.02
 _TOLERANCE_MM = 0.05
 _ANGLE = 1e-3
+_DRIFT_PIXELS = 0.5
+_RESCALE_LIMIT = 1e9
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,15 @@ def volume_from_datasets(datasets: Iterable[Dataset]) -> Volume:
         Duplicate positions, gaps, uneven spacing or gantry tilt.
     VolumeError
         No instances, or one without the attributes that place it.
+    DicomError
+        Attributes or pixel data that cannot be read.
     """
     slices = list(datasets)
+    with guarded(f"series {_uid(slices[0])}" if slices else "series"):
+        return _volume(slices)
+
+
+def _volume(slices: list[Dataset]) -> Volume:
     _check_needed(slices)
     _check_uniform(slices)
     axes = _axes(slices[0])
@@ -93,13 +108,12 @@ def volumes_from_folder(folder: Path) -> Found:
     series: dict[tuple[str, ...], list[Dataset]] = {}
     refused: list[Refused] = []
     for number, path in enumerate(files, 1):
-        data = path.read_bytes()
         try:
-            ds = read_dataset(data)
+            ds = _image(path)
         except DicomError as error:
-            refused.append(Refused(f"file {number} of {len(files)} (sha256 {sha256(data)[:8]})", str(error)))
+            refused.append(Refused(f"file {number} of {len(files)}{_digest(path)}", str(error)))
             continue
-        if str(ds.get("Modality", "")) in _IMAGES and "PixelData" in ds:
+        if ds is not None:
             series.setdefault(_series_key(ds, path.parent), []).append(ds)
     volumes: list[Volume] = []
     for members in series.values():
@@ -111,6 +125,26 @@ def volumes_from_folder(folder: Path) -> Found:
     return Found(tuple(volumes), tuple(refused))
 
 
+def _image(path: Path) -> Dataset | None:
+    """The image in a file, or None for what is written about images (SEG, SR, plans, a DICOMDIR)."""
+    ds = read_dataset(path)
+    kind = str(ds.file_meta.get("MediaStorageSOPClassUID", ""))
+    if kind == _DICOMDIR or str(ds.get("Modality", "")) in _NOT_IMAGES:
+        return None
+    if "PixelData" not in ds:  # cut off, maybe: the series would silently be shorter
+        msg = f"no pixel data in an object of class {ds.get('SOPClassUID', 'unknown')}; send it again from its source"
+        raise DicomError(msg)
+    return ds
+
+
+def _digest(path: Path) -> str:
+    """The file's digest, since its name may be a patient's."""
+    try:
+        return f" (sha256 {sha256_file(path)[:8]})"
+    except OSError:
+        return ""
+
+
 def _series_key(ds: Dataset, folder: Path) -> tuple[str, ...]:
     uid = str(ds.get("SeriesInstanceUID", "") or "")
     return (uid,) if uid else ("", str(folder), str(ds.get("FrameOfReferenceUID", "")), str(ds.get("SeriesNumber", "")))
@@ -118,7 +152,7 @@ def _series_key(ds: Dataset, folder: Path) -> tuple[str, ...]:
 
 def _named(members: Sequence[Dataset]) -> list[Dataset]:
     """Give instances without UIDs ones that follow from their pixels and positions."""
-    if all(ds.get("SeriesInstanceUID") and ds.get("SOPInstanceUID") for ds in members):
+    if all(ds.get(keyword) for ds in members for keyword in _UIDS):
         return list(members)
     content = [sha256(bytes(ds.PixelData) + str(ds.get("ImagePositionPatient")).encode()) for ds in members]
     whole = sha256("".join(sorted(content)).encode())
@@ -143,6 +177,13 @@ def _check_needed(slices: Sequence[Dataset]) -> None:
         if missing:
             msg = f"series {_uid(ds)}: an instance lacks {', '.join(missing)}, without which it has no place"
             raise VolumeError(msg)
+        placed = [float(v) for keyword in _PLACES for v in ds.get(keyword)]
+        if len(placed) != 11 or not np.isfinite(placed).all() or min(placed[:2]) <= 0:
+            msg = f"series {_uid(ds)}: the spacing, position or orientation of an instance is no place in a patient"
+            raise VolumeError(msg)
+        if int(ds.get("SamplesPerPixel", 1) or 1) != 1:
+            msg = f"series {_uid(ds)} is in color; a volume has one value a voxel, choose the original series"
+            raise VolumeError(msg)
 
 
 def _check_uniform(slices: Sequence[Dataset]) -> None:
@@ -151,6 +192,10 @@ def _check_uniform(slices: Sequence[Dataset]) -> None:
         if len({str(ds.get(keyword, "")) for ds in slices}) > 1:
             msg = f"series {_uid(first)}: instances differ in {keyword}; split them into series that agree"
             raise MixedSeries(msg)
+    uids = [ds.SOPInstanceUID for ds in slices if ds.get("SOPInstanceUID")]
+    if len(set(uids)) < len(uids):
+        msg = f"series {_uid(first)}: instances share a SOPInstanceUID (duplicates); keep one of each"
+        raise IrregularSlices(msg)
     for keyword, tolerance in (("PixelSpacing", 1e-4), ("ImageOrientationPatient", _ANGLE)):
         values = np.array([[float(v) for v in ds.get(keyword)] for ds in slices])
         if np.ptp(values, axis=0).max() > tolerance:
@@ -187,13 +232,24 @@ def _step(slices: Sequence[Dataset], axes: np.ndarray) -> np.ndarray:
         msg = (f"series {_uid(first)}: slice spacing varies from {steps.min():.3f} to {steps.max():.3f} mm "
                "(missing slices?); ask the archive for all of them")  # fmt: skip
         raise IrregularSlices(msg)
-    vector = (positions[-1] - positions[0]) / (len(slices) - 1)
+    return _straight(positions, axes, first)
+
+
+def _straight(positions: np.ndarray, axes: np.ndarray, first: Dataset) -> np.ndarray:
+    """Vector between neighbours when all positions lie on one line along the normal."""
+    vector = (positions[-1] - positions[0]) / (len(positions) - 1)
     aside = float(np.linalg.norm(vector - (vector @ axes[2]) * axes[2]))
-    if aside > max(_TOLERANCE_MM, _TOLERANCE * usual):
+    # Over the whole stack: a little at each slice is much at the last.
+    if aside * (len(positions) - 1) > _DRIFT_PIXELS * min(float(v) for v in first.PixelSpacing):
         angle = np.degrees(np.arctan2(aside, vector @ axes[2]))
         msg = f"series {_uid(first)}: the gantry was tilted by {angle:.1f} degrees; have it corrected first"
         raise IrregularSlices(msg)
-    return axes[2] * float(vector @ axes[2])
+    astray = np.linalg.norm(positions - positions[0] - np.arange(len(positions))[:, None] * vector, axis=1)
+    if astray.max() > max(_TOLERANCE_MM, _TOLERANCE * float(np.linalg.norm(vector))):
+        msg = (f"series {_uid(first)}: slice {int(astray.argmax()) + 1} lies {astray.max():.3f} mm beside the line of "
+               "the others (the table moved?); ask the archive for the original series")  # fmt: skip
+        raise IrregularSlices(msg)
+    return vector
 
 
 def _grid(slices: Sequence[Dataset], axes: np.ndarray, step: np.ndarray) -> Grid:
@@ -207,6 +263,9 @@ def _grid(slices: Sequence[Dataset], axes: np.ndarray, step: np.ndarray) -> Grid
 
 def _rescale(slices: Sequence[Dataset], keyword: str, default: float) -> float | np.ndarray:
     values = [float(ds.get(keyword, default) if ds.get(keyword) is not None else default) for ds in slices]
+    if not all(abs(value) < _RESCALE_LIMIT for value in values) or (keyword == "RescaleSlope" and 0.0 in values):
+        msg = f"series {_uid(slices[0])}: a {keyword} of {min(values):g} to {max(values):g} gives no usable values"
+        raise VolumeError(msg)
     return values[0] if len(set(values)) == 1 else np.array(values).reshape(-1, 1, 1)
 
 

@@ -3,15 +3,18 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ailab_kernel.dicom.codes import CARDIAC_CHAMBER, MYOCARDIUM
 from ailab_kernel.dicom.parsing import read_dataset
-from ailab_kernel.ground.errors import ObjectError
+from ailab_kernel.ground.errors import DicomError, ObjectError
 from ailab_kernel.objects.provenance import Provenance
 from ailab_kernel.objects.seg import read_seg, read_segments, write_seg
 from ailab_kernel.objects.sr import read_sr_volumes, write_sr
@@ -21,6 +24,7 @@ from ailab_kernel.volumes.resample import to_grid
 from ailab_kernel.volumes.series import volume_from_datasets, volumes_from_folder
 from tests.services import need_service
 from tests.volumes.synthetic import grid, series
+from tests.volumes.test_resample import turned
 
 LABELS = (Label(1, "heart-wall", MYOCARDIUM), Label(2, "heart-cavity", CARDIAC_CHAMBER))
 PROVENANCE = Provenance("heart-wall", "3", ("1.2.3", "ab" * 32), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -136,3 +140,41 @@ def test_segs_of_dcmqi(shared_data):
     assert len(read_segments(overlaps, vol.grid)) == 5
     with pytest.raises(ObjectError, match="overlap"):
         read_seg(overlaps, vol)
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([1, -1])] * 3))
+def test_a_seg_is_read_onto_axes_of_any_order_and_direction(vol, mask, axes, flips):
+    place = turned(PLACE, axes, flips)
+    again = read_seg(write_seg(mask, vol, PROVENANCE), place)
+    expected = mask.array.transpose(axes)[tuple(slice(None, None, sign) for sign in flips)]
+    assert np.array_equal(again.array, expected)
+
+
+def test_values_without_a_label_are_not_dropped(vol, mask):
+    with pytest.raises(ObjectError, match=r"the values \[2\] without a label"):
+        write_seg(Mask(mask.array, PLACE, LABELS[:1]), vol, PROVENANCE)
+    with pytest.raises(ObjectError, match="no labels"):
+        write_seg(Mask(np.zeros(PLACE.shape, np.uint8), PLACE), vol, PROVENANCE)
+
+
+def test_a_seg_of_another_frame_of_reference_is_refused(vol, mask):
+    seg = write_seg(mask, vol, PROVENANCE)
+    seg.FrameOfReferenceUID = "1.2.3"
+    with pytest.raises(ObjectError, match=r"frame of reference 1\.2\.3"):
+        read_seg(seg, vol)
+    assert np.array_equal(read_seg(seg, vol.grid).array, mask.array)
+
+
+SEG_BYTES = encoded(write_seg(Mask(np.eye(10, 12, dtype=np.uint8)[None].repeat(7, 0), PLACE, LABELS[:1]),
+                              volume_from_datasets(series(PLACE)), PROVENANCE))  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.integers(132, len(SEG_BYTES) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_a_damaged_seg_is_one_error_or_none(changes):
+    data = bytearray(SEG_BYTES)
+    for place, value in changes:
+        data[place] = value
+    with suppress(ObjectError, DicomError):
+        read_seg(read_dataset(bytes(data)), PLACE)

@@ -45,6 +45,18 @@ def test_what_is_no_nifti_is_told(tmp_path):
             volume_from_nifti(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
+def test_a_cut_off_nifti_is_told(tmp_path, name):
+    volume_to_nifti(volume_from_datasets(series()), tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for length in range(0, len(whole) - 8, 7):
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(VolumeError):
+            volume_from_nifti(tmp_path / name)
+        with pytest.raises(VolumeError):
+            mask_from_nifti(tmp_path / name, ())
+
+
 def dcm2niix(folder: Path, out: Path) -> Path:
     subprocess.run([Path(sys.executable).with_name("dcm2niix"), "-z", "n", "-o", out, "-f", "x", folder], check=True,
                    capture_output=True)  # fmt: skip
@@ -55,14 +67,16 @@ def same_in_the_world(ours, theirs, tolerance_mm):
     """Equal voxels at equal places, whichever way the axes run."""
     turned = to_grid(theirs.array, theirs.grid, ours.grid, mode="nearest")
     assert np.array_equal(turned * theirs.slope + theirs.intercept, ours.values)
-    corners = [g.affine @ np.array([[0, 0, 0, 1], [*np.subtract(g.shape, 1), 1]]).T for g in (ours.grid, theirs.grid)]
+    corners = [g.affine @ np.array([[*np.multiply(at, np.subtract(g.shape, 1)), 1] for at in np.ndindex(2, 2, 2)]).T
+               for g in (ours.grid, theirs.grid)]
     lows, highs = ([c[:3].min(1) for c in corners], [c[:3].max(1) for c in corners])
     assert lows[0] == pytest.approx(lows[1], abs=tolerance_mm)
     assert highs[0] == pytest.approx(highs[1], abs=tolerance_mm)
 
 
-def test_dcm2niix_agrees_on_a_phantom_series(tmp_path):
-    place = grid(turn=(0, 0, 0), shape=(6, 8, 10))
+@pytest.mark.parametrize("turn", [(0, 0, 0), (12, -7, 23)])
+def test_dcm2niix_agrees_on_a_phantom_series(tmp_path, turn):
+    place = grid(turn=turn, shape=(6, 8, 10))
     (tmp_path / "in").mkdir()
     for number, ds in enumerate(series(place)):
         ds.save_as(tmp_path / "in" / f"{number}.dcm", enforce_file_format=True)

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
 
 from ailab_kernel.ground.errors import DicomError, IrregularSlices, MixedSeries, VolumeError
 from ailab_kernel.volumes.series import volume_from_datasets, volumes_from_folder
@@ -119,3 +121,94 @@ def test_real_failing_sets_are_refused_or_read(shared_data, name):
         found = volumes_from_folder(folder)
         assert all(np.isfinite(vol.affine_lps).all() for vol in found.volumes)
         assert found.volumes or found.refused
+
+
+def in_order(place=None):
+    return sorted(series(place), key=lambda ds: -ds.InstanceNumber)
+
+
+def test_a_little_tilt_over_many_slices_is_found():
+    place = grid(shape=(60, 4, 4))
+    datasets = in_order(place)
+    for number, ds in enumerate(datasets):
+        shift(ds, 0.02 * number, place.affine[:3, 1] / place.spacing_mm[1])
+    with pytest.raises(IrregularSlices, match=r"tilted by 0\.3 degrees"):
+        volume_from_datasets(datasets)
+
+
+def test_a_drift_within_half_a_pixel_stays_in_the_affine():
+    place = grid(shape=(60, 4, 4))
+    datasets = in_order(place)
+    for number, ds in enumerate(datasets):
+        shift(ds, 0.005 * number, place.affine[:3, 1] / place.spacing_mm[1])
+    last = volume_from_datasets(datasets).affine_lps @ [59, 0, 0, 1]
+    assert last[:3] == pytest.approx(np.array(datasets[-1].ImagePositionPatient, float), abs=1e-6)
+
+
+def test_a_slice_beside_the_others_is_found():
+    place = grid()
+    datasets = in_order(place)
+    shift(datasets[2], 4, place.affine[:3, 2] / place.spacing_mm[2])
+    with pytest.raises(IrregularSlices, match=r"slice 3 lies 4\.000 mm beside"):
+        volume_from_datasets(datasets)
+
+
+def test_color_and_other_lengths_are_refused():
+    color = in_order()
+    for ds in color:
+        ds.SamplesPerPixel, ds.PixelData = 3, ds.PixelData * 3
+    with pytest.raises(VolumeError, match="in color"):
+        volume_from_datasets(color)
+    for ds in color:
+        ds.SamplesPerPixel = 1
+    with pytest.raises(DicomError, match="not one frame"):
+        volume_from_datasets(color)
+
+
+def test_one_uid_at_two_places_is_refused():
+    datasets = in_order()
+    datasets[1].SOPInstanceUID = datasets[0].SOPInstanceUID
+    with pytest.raises(IrregularSlices, match="share a SOPInstanceUID"):
+        volume_from_datasets(datasets)
+
+
+def test_a_file_cut_before_its_pixels_is_named_and_not_forgotten(tmp_path):
+    datasets = in_order()
+    for number, ds in enumerate(datasets):
+        ds.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    whole = (tmp_path / "4.dcm").read_bytes()
+    (tmp_path / "4.dcm").write_bytes(whole[: whole.index(b"\xe0\x7f\x10\x00")])
+    report = Dataset()
+    report.Modality, report.SOPClassUID, report.SOPInstanceUID = "SR", "1.2.840.10008.5.1.4.1.1.88.33", "1.2.3"
+    report.file_meta = FileMetaDataset()
+    report.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    report.save_as(tmp_path / "5.dcm", enforce_file_format=True)
+    found = volumes_from_folder(tmp_path)
+    assert [vol.array.shape[0] for vol in found.volumes] == [4]
+    assert ["no pixel data" in refused.reason for refused in found.refused] == [True]
+
+
+ODD = st.one_of(st.none(), st.just(""), st.integers(-(2**31), 2**31 - 1), st.floats(width=32), st.text("0123456789.-\\eE", max_size=8),
+                st.lists(st.floats(width=32), max_size=7), st.sampled_from([0, 1, 7, 12, 16, 17, 65535]))
+KEYWORDS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel", "NumberOfFrames",
+            "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept",
+            "SliceThickness", "SpacingBetweenSlices", "SeriesInstanceUID", "FrameOfReferenceUID", "PixelData")  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(KEYWORDS), ODD, st.booleans())
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom comments on the values that this test is about
+def test_any_header_gives_a_finite_volume_or_a_named_error(keyword, value, everywhere):
+    datasets = in_order()
+    for ds in datasets if everywhere else datasets[:1]:
+        try:
+            setattr(ds, keyword, value)
+        except (ValueError, TypeError, OverflowError):
+            return                             # pydicom does not take it, so that no file can bring it
+    try:
+        vol = volume_from_datasets(datasets)
+    except (VolumeError, DicomError):
+        return
+    assert np.isfinite(vol.affine_lps).all()
+    assert np.linalg.det(vol.affine_lps) != 0
+    assert np.isfinite(vol.values).all()
