@@ -86,6 +86,19 @@ def test_a_kernel_that_is_killed_ends_at_once_and_goes_on_with_the_rest(run, tmp
     assert [counted.count(number) for number in range(6)] == [1, 1, 1, 2, 1, 1]
 
 
+def test_cases_on_two_workers_one_of_them_killed_have_the_same_digests(run, environment, tmp_path):
+    (tmp_path / "calm").mkdir()
+    calm = run("cases", {"folder": str(tmp_path / "calm")})
+    environment["AILAB_COMPUTE"] = "local:2"
+    (tmp_path / "killed").mkdir()
+    killed = run("cases", {"folder": str(tmp_path / "killed"), "fatal": 3})
+    assert (tmp_path / "killed" / "died").exists(), "a worker was killed in the middle"
+    assert killed.metrics == calm.metrics
+    digests = [{name: digest for name, digest in one.manifest["files"].items() if name.startswith("cases/")}
+               for one in (calm, killed)]  # fmt: skip
+    assert digests[0] == digests[1] != {}
+
+
 CHILD = """
 import sys
 from pathlib import Path
