@@ -56,7 +56,7 @@ def write_seg(mask: Mask, vol: Volume, provenance: Provenance, *, labelmap: bool
     if not mask.grid.matches(vol.grid):
         msg = f"the mask's grid {mask.grid.shape} is not its volume's {vol.grid.shape}; resample it first"
         raise ObjectError(msg)
-    if unnamed := set(np.flatnonzero(np.bincount(mask.array.ravel()))) - {0, *(label.index for label in mask.labels)}:
+    if unnamed := set(np.flatnonzero(mask.counts)) - {0, *(label.index for label in mask.labels)}:
         msg = f"the mask holds the values {sorted(map(int, unnamed))} without a label; give each value its label"
         raise ObjectError(msg)
     if not mask.labels:
@@ -73,7 +73,7 @@ def write_seg(mask: Mask, vol: Volume, provenance: Provenance, *, labelmap: bool
             manufacturer_model_name=provenance.algorithm, software_versions=provenance.version or "1",
             device_serial_number=provenance.model_digest[:16] or "none", content_label="AILAB",
             content_description=provenance.series_description[:64] or None,
-            omit_empty_frames=bool(mask.array.any()),
+            omit_empty_frames=bool(mask.counts[1:].any()),
             dimension_organization_type=None,
         )  # fmt: skip
     _fix_uids(seg, provenance)

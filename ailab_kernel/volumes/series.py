@@ -170,20 +170,26 @@ def _check_needed(slices: Sequence[Dataset]) -> None:
         msg = "no instances: a series of at least one image is expected"
         raise VolumeError(msg)
     for ds in slices:
-        missing = [keyword for keyword in _NEEDED if ds.get(keyword) in (None, "")]
-        if int(ds.get("NumberOfFrames", 1) or 1) > 1:
-            msg = f"series {_uid(ds)} is multi-frame; single-frame images are read today, export it as such"
+        if fault := _fault(ds):
+            msg = f"series {_uid(ds)}: {fault}"
             raise VolumeError(msg)
-        if missing:
-            msg = f"series {_uid(ds)}: an instance lacks {', '.join(missing)}, without which it has no place"
-            raise VolumeError(msg)
-        placed = [float(v) for keyword in _PLACES for v in ds.get(keyword)]
-        if len(placed) != 11 or not np.isfinite(placed).all() or min(placed[:2]) <= 0:
-            msg = f"series {_uid(ds)}: the spacing, position or orientation of an instance is no place in a patient"
-            raise VolumeError(msg)
-        if int(ds.get("SamplesPerPixel", 1) or 1) != 1:
-            msg = f"series {_uid(ds)} is in color; a volume has one value a voxel, choose the original series"
-            raise VolumeError(msg)
+
+
+def _fault(ds: Dataset) -> str:
+    """Why an instance is no slice of a volume; empty when it is one."""
+    missing = [keyword for keyword in _NEEDED if ds.get(keyword) in (None, "")]
+    if int(ds.get("NumberOfFrames", 1) or 1) > 1:
+        return "an instance is multi-frame; single-frame images are read today, export it as such"
+    if "MOSAIC" in (ds.get("ImageType") or ()):
+        return "an instance is a mosaic of slices; single-frame images are read today, export it as such"
+    if missing:
+        return f"an instance lacks {', '.join(missing)}, without which it has no place"
+    if int(ds.get("SamplesPerPixel", 1) or 1) != 1:
+        return "an instance is in color; a volume has one value a voxel, choose the original series"
+    placed = [float(v) for keyword in _PLACES for v in ds.get(keyword)]
+    if len(placed) != 11 or not np.isfinite(placed).all() or min(placed[:2]) <= 0:
+        return "the spacing, position or orientation of an instance is no place in a patient; send it again"
+    return ""
 
 
 def _check_uniform(slices: Sequence[Dataset]) -> None:

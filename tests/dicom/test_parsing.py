@@ -58,6 +58,17 @@ def test_a_deflate_bomb_is_refused():
     assert time.monotonic() - started < 5
 
 
+def test_deflated_data_are_read_whole_or_not_at_all():
+    ds = series()[0]
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    deflated = encoded(ds)
+    assert read_dataset(deflated).PixelData == series()[0].PixelData
+    assert "PixelData" not in read_header(deflated)
+    for length in range(400, len(deflated) - 8, 11):
+        with pytest.raises(DicomError):
+            read_dataset(deflated[:length])
+
+
 def test_uids():
     assert derived_uid("a", "b") == derived_uid("a", "b") != derived_uid("ab")
     assert check_uid(derived_uid("x")) == derived_uid("x")

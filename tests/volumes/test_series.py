@@ -62,6 +62,7 @@ def shift(ds, millimetres, direction):
     (lambda ds: setattr(ds[0], "ImageOrientationPatient", [1, 0, 0, 0, 1, 0]), MixedSeries, "localizer"),
     (lambda ds: delattr(ds[0], "ImagePositionPatient"), VolumeError, "lacks ImagePositionPatient"),
     (lambda ds: setattr(ds[0], "NumberOfFrames", 2), VolumeError, "multi-frame"),
+    (lambda ds: setattr(ds[0], "ImageType", ["ORIGINAL", "PRIMARY", "MOSAIC"]), VolumeError, "mosaic"),
     (lambda ds: setattr(ds[0], "PixelData", b"short"), DicomError, "pixel data"),
     (lambda ds: ds.clear(), VolumeError, "no instances"),
 ])
