@@ -12,6 +12,8 @@ from ailab_kernel.dicom.uids import derived_uid
 
 Kind = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
 MANUFACTURER = "AI-LAB"
+# Characters that a value of LO holds (PS3.5 section 6.2).
+LONG_STRING = 64
 IMPLEMENTATION = derived_uid("ailab", "implementation")
 
 
@@ -46,6 +48,16 @@ class Provenance:
     reader: str = ""
     model_digest: str = ""
 
+    @property
+    def model(self) -> str:
+        """Name of the algorithm, as long as its attribute may be."""
+        return self.algorithm[:LONG_STRING]
+
+    @property
+    def release(self) -> str:
+        """Version of the algorithm, never empty, as long as its attribute may be."""
+        return self.version[:LONG_STRING] or "1"
+
     def uid(self, role: str) -> str:
         """UID of one part (``seg series`` ...), derived from what the object is made from."""
         return derived_uid(*self.made_from, self.kind, self.reader, role)
@@ -60,7 +72,7 @@ def settle(ds: Dataset, provenance: Provenance, *, sop_uid: str) -> Dataset:
         setattr(ds, keyword, time)
     if "ContributingEquipmentSequence" in ds:  # the library signs last, with the clock's time
         ds.ContributingEquipmentSequence[-1].ContributionDateTime = date + time
-    ds.SeriesDescription = provenance.series_description or provenance.algorithm
+    ds.SeriesDescription = (provenance.series_description or provenance.algorithm)[:LONG_STRING]
     ds.SOPInstanceUID = sop_uid
     ds.InstanceCreatorUID = IMPLEMENTATION
     meta = FileMetaDataset()

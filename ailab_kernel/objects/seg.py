@@ -14,7 +14,8 @@ from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.volume import Volume
 
-from .provenance import MANUFACTURER, Provenance, settle
+from .provenance import LONG_STRING, MANUFACTURER, Provenance, settle
+from .source import source_images
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -46,10 +47,33 @@ def write_seg(mask: Mask, vol: Volume, provenance: Provenance, *, labelmap: bool
     Raises
     ------
     ObjectError
-        The volume did not come from DICOM, or the mask lies on another grid.
+        The volume did not come from DICOM, or the mask lies on another grid or holds values without a label.
+    DicomError
+        Source headers that cannot be carried over.
     """
     from highdicom.seg import Segmentation
 
+    _check(mask, vol)
+    uid = provenance.uid("labelmap" if labelmap else "seg")
+    with guarded(f"headers of series {vol.series_uid}"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # highdicom comments on headers of other makers; they are kept as they are
+        seg = Segmentation(
+            source_images=source_images(vol), pixel_array=_values(mask),
+            segmentation_type="LABELMAP" if labelmap else "BINARY",
+            segment_descriptions=[_description(n, label, provenance) for n, label in enumerate(mask.labels, 1)],
+            series_instance_uid=provenance.uid("seg series"), series_number=_SERIES_NUMBER,
+            sop_instance_uid=uid, instance_number=1, manufacturer=MANUFACTURER,
+            manufacturer_model_name=provenance.model, software_versions=provenance.release,
+            device_serial_number=provenance.model_digest[:16] or "none", content_label="AILAB",
+            content_description=provenance.series_description[:LONG_STRING] or None,
+            omit_empty_frames=bool(mask.counts[1:].any()),
+            dimension_organization_type=None,
+        )  # fmt: skip
+    _fix_uids(seg, provenance)
+    return settle(seg, provenance, sop_uid=uid)
+
+
+def _check(mask: Mask, vol: Volume) -> None:
     if not vol.headers:
         msg = "a SEG refers to DICOM images, and this volume has none (NIfTI input?); write labels.nii.gz instead"
         raise ObjectError(msg)
@@ -62,22 +86,6 @@ def write_seg(mask: Mask, vol: Volume, provenance: Provenance, *, labelmap: bool
     if not mask.labels:
         msg = "a SEG needs a segment, and the mask has no labels; give it those that were looked for"
         raise ObjectError(msg)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # highdicom comments on headers of other makers; they are kept as they are
-        seg = Segmentation(
-            source_images=list(vol.headers), pixel_array=_values(mask),
-            segmentation_type="LABELMAP" if labelmap else "BINARY",
-            segment_descriptions=[_description(n, label, provenance) for n, label in enumerate(mask.labels, 1)],
-            series_instance_uid=provenance.uid("seg series"), series_number=_SERIES_NUMBER,
-            sop_instance_uid=provenance.uid("seg"), instance_number=1, manufacturer=MANUFACTURER,
-            manufacturer_model_name=provenance.algorithm, software_versions=provenance.version or "1",
-            device_serial_number=provenance.model_digest[:16] or "none", content_label="AILAB",
-            content_description=provenance.series_description[:64] or None,
-            omit_empty_frames=bool(mask.counts[1:].any()),
-            dimension_organization_type=None,
-        )  # fmt: skip
-    _fix_uids(seg, provenance)
-    return settle(seg, provenance, sop_uid=provenance.uid("seg"))
 
 
 def _values(mask: Mask) -> np.ndarray:
@@ -95,9 +103,9 @@ def _description(number: int, label: Label, provenance: Provenance) -> "SegmentD
 
     algorithm = None
     if provenance.kind != "MANUAL":
-        algorithm = AlgorithmIdentificationSequence(provenance.algorithm, coded(_INFERENCE), provenance.version or "1")
+        algorithm = AlgorithmIdentificationSequence(provenance.model, coded(_INFERENCE), provenance.release)
     return SegmentDescription(
-        segment_number=number, segment_label=label.name, segmented_property_category=coded(label.category),
+        segment_number=number, segment_label=label.name[:LONG_STRING], segmented_property_category=coded(label.category),
         segmented_property_type=coded(label.code), algorithm_type=provenance.kind, algorithm_identification=algorithm,
         tracking_uid=provenance.uid(f"tracking {label.name}"), tracking_id=label.name,
         display_color=CIELabColor.from_rgb(*label.color),

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 from pydicom import Dataset
 
 from ailab_kernel.dicom.codes import MILLILITER, VOLUME, Code
+from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.errors import ObjectError
 from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.volume import Volume
 
 from .provenance import MANUFACTURER, Provenance, settle
 from .seg import coded
+from .source import source_images
 
 if TYPE_CHECKING:
     from highdicom.sr import VolumetricROIMeasurementsAndQualitativeEvaluations
@@ -38,13 +40,15 @@ def write_sr(mask: Mask, vol: Volume, provenance: Provenance, *, seg: Dataset) -
     ------
     ObjectError
         The volume did not come from DICOM.
+    DicomError
+        Source headers that cannot be carried over.
     """
     from highdicom.sr import Comprehensive3DSR, MeasurementReport
 
     if not vol.headers:
         msg = "a structured report refers to DICOM images, and this volume has none (NIfTI input?)"
         raise ObjectError(msg)
-    with warnings.catch_warnings():
+    with guarded(f"headers of series {vol.series_uid}"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # highdicom comments on headers of other makers; they are kept as they are
         report = MeasurementReport(
             observation_context=_context(provenance), procedure_reported=coded(_PROCEDURE),
@@ -52,11 +56,11 @@ def write_sr(mask: Mask, vol: Volume, provenance: Provenance, *, seg: Dataset) -
                                   for n, label in enumerate(mask.labels, 1)],
         )  # fmt: skip
         sr = Comprehensive3DSR(
-            evidence=[*vol.headers, seg], content=report[0], series_number=_SERIES_NUMBER,
+            evidence=[*source_images(vol), seg], content=report[0], series_number=_SERIES_NUMBER,
             series_instance_uid=provenance.uid("sr series"), sop_instance_uid=provenance.uid("sr"), instance_number=1,
             manufacturer=MANUFACTURER, is_complete=True, is_final=False, is_verified=False,
         )  # fmt: skip
-    sr.ManufacturerModelName, sr.SoftwareVersions = provenance.algorithm, provenance.version or "1"
+    sr.ManufacturerModelName, sr.SoftwareVersions = provenance.model, provenance.release
     return settle(sr, provenance, sop_uid=provenance.uid("sr"))
 
 

@@ -5,6 +5,8 @@ Headers never come along: what is not named here stays on the clinical side.
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +47,13 @@ def unpack(source: bytes | Path) -> Volume:
     VolumeError
         Not a pack, or cut off.
     """
-    told, start = _read_head(source)
-    dtype, shape = np.dtype(told.pop("dtype")), tuple(told.pop("shape"))
-    try:
-        array = (
-            np.memmap(source, dtype, "r", offset=start, shape=shape) if isinstance(source, Path)
-            else np.frombuffer(source, dtype, int(np.prod(shape)), start).reshape(shape)
-        )  # fmt: skip
-    except ValueError:
-        msg = "the pack is cut off: it holds fewer values than its head says; restore it from a backup"
-        raise VolumeError(msg) from None
-    grid = Grid(shape, np.array(told.pop("affine")))
-    scale = {key: _scale(told.pop(key)) for key in ("slope", "intercept")}
-    return Volume(array, grid, **scale, instance_uids=tuple(told.pop("instance_uids")), **told)
+    with _whole():
+        told, start = _read_head(source)
+        dtype, shape = np.dtype(told.pop("dtype")), tuple(told.pop("shape"))
+        grid = Grid(shape, np.array(told.pop("affine"), float))
+        scale = {key: _scale(told.pop(key)) for key in ("slope", "intercept")}
+        array = _mapped(source, dtype, shape, start)
+        return Volume(array, grid, **scale, instance_uids=tuple(told.pop("instance_uids")), **told)
 
 
 def pack_mask(mask: Mask) -> bytes:
@@ -73,17 +69,35 @@ def unpack_mask(data: bytes) -> Mask:
     VolumeError
         Not a pack, or damaged.
     """
-    told, start = _read_head(data)
-    shape = tuple(told["shape"])
-    inflater = zlib.decompressobj()
+    with _whole():
+        told, start = _read_head(data)
+        grid = Grid(tuple(told["shape"]), np.array(told["affine"], float))
+        size = int(np.prod(grid.shape))
+        inflater = zlib.decompressobj()
+        values = inflater.decompress(data[start:], size + 1)
+        if not inflater.eof:
+            raise ValueError
+        return Mask(np.frombuffer(values, np.uint8).reshape(grid.shape), grid)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """One error for whatever a damaged pack makes the readers raise."""
     try:
-        values = inflater.decompress(data[start:], int(np.prod(shape)) + 1)
-    except zlib.error:
-        values = b""
-    if not inflater.eof or len(values) != int(np.prod(shape)):
-        msg = "the mask's pack is damaged; restore it from a backup"
-        raise VolumeError(msg)
-    return Mask(np.frombuffer(values, np.uint8).reshape(shape), Grid(shape, np.array(told["affine"])))
+        yield
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError, zlib.error) as error:
+        msg = "the pack is damaged: its head and its values do not agree; restore it from a backup"
+        raise VolumeError(msg) from error
+
+
+def _mapped(source: bytes | Path, dtype: np.dtype, shape: tuple[int, ...], start: int) -> np.ndarray:
+    try:
+        if isinstance(source, Path):
+            return np.memmap(source, dtype, "r", offset=start, shape=shape)
+        return np.frombuffer(source, dtype, int(np.prod(shape)), start).reshape(shape)
+    except ValueError:
+        msg = "the pack is cut off: it holds fewer values than its head says; restore it from a backup"
+        raise VolumeError(msg) from None
 
 
 def _place(grid: Grid) -> dict[str, Any]:
