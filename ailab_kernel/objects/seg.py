@@ -105,8 +105,9 @@ def _description(number: int, label: Label, provenance: Provenance) -> "SegmentD
     if provenance.kind != "MANUAL":
         algorithm = AlgorithmIdentificationSequence(provenance.model, coded(_INFERENCE), provenance.release)
     return SegmentDescription(
-        segment_number=number, segment_label=label.name[:LONG_STRING], segmented_property_category=coded(label.category),
-        segmented_property_type=coded(label.code), algorithm_type=provenance.kind, algorithm_identification=algorithm,
+        segment_number=number, segment_label=label.name[:LONG_STRING],
+        segmented_property_category=coded(label.category), segmented_property_type=coded(label.code),
+        algorithm_type=provenance.kind, algorithm_identification=algorithm,
         tracking_uid=provenance.uid(f"tracking {label.name}"), tracking_id=label.name,
         display_color=CIELabColor.from_rgb(*label.color),
     )  # fmt: skip

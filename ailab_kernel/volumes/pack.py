@@ -21,6 +21,7 @@ from .volume import Volume
 
 _MAGIC = b"AILAB-PACK-1\n"
 _ALIGN = 64
+_DAMAGED = "the pack is damaged: its head and its values do not agree; restore it from a backup"
 FACTS = (
     "Modality", "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "SliceThickness", "KVP",
     "ConvolutionKernel", "PatientSex", "PatientAge", "BodyPartExamined", "contrast", "phantom", "uids",
@@ -72,11 +73,10 @@ def unpack_mask(data: bytes) -> Mask:
     with _whole():
         told, start = _read_head(data)
         grid = Grid(tuple(told["shape"]), np.array(told["affine"], float))
-        size = int(np.prod(grid.shape))
         inflater = zlib.decompressobj()
-        values = inflater.decompress(data[start:], size + 1)
+        values = inflater.decompress(data[start:], int(np.prod(grid.shape)) + 1)
         if not inflater.eof:
-            raise ValueError
+            raise VolumeError(_DAMAGED)
         return Mask(np.frombuffer(values, np.uint8).reshape(grid.shape), grid)
 
 
@@ -86,8 +86,7 @@ def _whole() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, LookupError, OverflowError, MemoryError, zlib.error) as error:
-        msg = "the pack is damaged: its head and its values do not agree; restore it from a backup"
-        raise VolumeError(msg) from error
+        raise VolumeError(_DAMAGED) from error
 
 
 def _mapped(source: bytes | Path, dtype: np.dtype, shape: tuple[int, ...], start: int) -> np.ndarray:

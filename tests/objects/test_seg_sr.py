@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,8 +84,6 @@ def test_volumes_in_the_report(vol, mask):
 
 
 def test_what_cannot_be_written_is_told(vol, mask):
-    from dataclasses import replace
-
     with pytest.raises(ObjectError, match="NIfTI"):
         write_seg(mask, replace(vol, headers=()), PROVENANCE)
     with pytest.raises(ObjectError, match="resample"):
@@ -108,8 +107,6 @@ def test_a_seg_of_another_place_is_refused(vol, mask):
 @pytest.mark.parametrize("kind", ["AUTOMATIC", "MANUAL"])
 def test_dciodvfy_finds_no_error(vol, mask, tmp_path, kind):
     need_service("dciodvfy", package="dicom3tools")
-    from dataclasses import replace
-
     provenance = replace(PROVENANCE, kind=kind)
     seg = write_seg(mask, vol, provenance)
     for name, ds in (("seg", seg), ("sr", write_sr(mask, vol, provenance, seg=seg))):
@@ -164,6 +161,69 @@ def test_a_seg_of_another_frame_of_reference_is_refused(vol, mask):
     with pytest.raises(ObjectError, match=r"frame of reference 1\.2\.3"):
         read_seg(seg, vol)
     assert np.array_equal(read_seg(seg, vol.grid).array, mask.array)
+
+
+@pytest.mark.parametrize(("charset", "name"), [
+    ("ISO_IR 192", "Müller^Jörg"), ("ISO_IR 100", "Müller^Jörg"), ("ISO_IR 144", "Люкceмбypг"),
+    (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"), ("", "Smith^John"),
+])
+def test_a_name_in_any_character_set_comes_along(mask, charset, name):
+    read = []
+    for ds in series(PLACE):
+        ds.SpecificCharacterSet, ds.PatientName = charset, name
+        read.append(read_dataset(encoded(ds)))
+    vol = volume_from_datasets(read)
+    provenance = replace(PROVENANCE, series_description="Hjertevæg")
+    seg = write_seg(mask, vol, provenance)
+    for ds in (seg, write_sr(mask, vol, provenance, seg=seg)):
+        again = read_dataset(encoded(ds))
+        assert (again.PatientName, again.SeriesDescription) == (name, "Hjertevæg")
+    assert vol.headers[0].get("SpecificCharacterSet") == read[0].get("SpecificCharacterSet"), "the volume's stay as they are"
+
+
+@pytest.mark.parametrize("change", [
+    {"PatientSex": "X", "PatientBirthDate": "0000", "StudyDate": "yesterday", "StudyTime": "99"},
+    dict.fromkeys(("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+                   "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID", "SOPClassUID")),
+])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom comments on the values that this test is about
+def test_headers_with_gaps_and_odd_values_carry_a_seg(mask, change):
+    datasets = series(PLACE)
+    for ds in datasets:
+        for keyword, value in change.items():
+            if value is None:
+                delattr(ds, keyword)
+            else:
+                setattr(ds, keyword, value)
+    vol = volume_from_datasets(datasets)
+    seg = write_seg(mask, vol, PROVENANCE)
+    sr = read_dataset(encoded(write_sr(mask, vol, PROVENANCE, seg=seg)))
+    assert np.array_equal(read_seg(read_dataset(encoded(seg)), vol).array, mask.array)
+    assert read_sr_volumes(sr) == pytest.approx(mask.volumes_ml(), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["totalseg_ref/dicom20", "dicom2nifti", "dcmqi_seg", "ctimage_ts", "cip_chest"])
+def test_real_series_carry_a_seg(shared_data, name):
+    volumes = volumes_from_folder(shared_data / name).volumes
+    assert volumes
+    for vol in volumes:
+        array = np.zeros(vol.grid.shape, np.uint8)
+        array[:, : array.shape[1] // 2, : array.shape[2] // 3] = 1
+        seg = write_seg(Mask(array, vol.grid, LABELS), vol, PROVENANCE)
+        assert np.array_equal(read_seg(read_dataset(encoded(seg)), vol).array, array)
+        assert encoded(write_sr(Mask(array, vol.grid, LABELS), vol, PROVENANCE, seg=seg))
+
+
+def test_long_names_are_cut_where_the_standard_ends_them(vol, mask):
+    long = replace(PROVENANCE, algorithm="a" * 80, version="1" * 80, series_description="d" * 80)
+    named = Mask(mask.array, PLACE, (replace(LABELS[0], name="n" * 80), LABELS[1]))
+    seg = read_dataset(encoded(write_seg(named, vol, long)))
+    assert {len(seg.SeriesDescription), len(seg.ManufacturerModelName), len(seg.SoftwareVersions)} == {64}
+    assert read_sr_volumes(write_sr(named, vol, long, seg=seg))["n" * 80] == pytest.approx(mask.volumes_ml()["heart-wall"], abs=1e-3)
+
+
+def test_a_label_map_is_another_object(vol, mask):
+    assert write_seg(mask, vol, PROVENANCE, labelmap=True).SOPInstanceUID != write_seg(mask, vol, PROVENANCE).SOPInstanceUID
 
 
 SEG_BYTES = encoded(write_seg(Mask(np.eye(10, 12, dtype=np.uint8)[None].repeat(7, 0), PLACE, LABELS[:1]),

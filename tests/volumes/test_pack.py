@@ -1,5 +1,9 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ailab_kernel.ground.errors import VolumeError
 from ailab_kernel.volumes.masks import Mask
@@ -47,3 +51,28 @@ def test_damage_is_told(tmp_path):
             unpack(source)
     with pytest.raises(VolumeError, match="damaged"):
         unpack_mask(pack_mask(Mask(np.zeros(grid().shape, np.uint8), grid()))[:-4])
+
+
+WHOLE = pack(volume_from_datasets(series()))
+WHOLE_MASK = pack_mask(Mask(np.eye(6, 7, dtype=np.uint8)[None].repeat(5, 0), grid()))
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=4), st.floats(0, 1))
+def test_any_damage_is_one_error_or_none(tmp_path, changes, length):
+    for whole, readers in ((WHOLE, (unpack, from_file(tmp_path))), (WHOLE_MASK, (unpack_mask,))):
+        for size in (len(whole), int(length * len(whole))):
+            data = bytearray(whole[:size])
+            for place, value in changes if size else ():
+                data[int(place * size)] = value
+            for read in readers:
+                with suppress(VolumeError):
+                    read(bytes(data))
+
+
+def from_file(folder):
+    def read(data):
+        (folder / "x").write_bytes(data)
+        return unpack(folder / "x")
+
+    return read
