@@ -20,7 +20,7 @@ COUNTS_AS: dict[str, str] = {}
 # %% ../../notebooks/library/heart_wall.ipynb #heart-06
 SPACING_MM = (3.0, 3.0, 3.0)
 WINDOW_HU = (-200.0, 500.0)
-ROI = (112, 128, 128)
+ROI = (80, 96, 96)
 
 # %% ../../notebooks/library/heart_wall.ipynb #heart-08
 NETWORK = {
