@@ -4,6 +4,7 @@ One code path for all: whatever runs here runs there, and a worker that dies cos
 """
 
 import atexit
+import gc
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -130,5 +131,7 @@ def _join(address: str) -> "Client":
     try:
         return Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
-        msg = f"compute = {address!r}: no Dask scheduler answers there ({type(error).__name__}); start it or use local"
-        raise SettingsError(msg) from error
+        reason = type(error).__name__
+    gc.collect()  # the half-made client closes now: collected later, under the next one's lock, it waits for ever
+    msg = f"compute = {address!r}: no Dask scheduler answers there ({reason}); start it or use local"
+    raise SettingsError(msg)
