@@ -184,24 +184,32 @@ def read_segments(ds: Dataset, grid: Grid) -> Mapping[Label, np.ndarray]:
 
 
 def _read_segments(ds: Dataset, grid: Grid) -> Mapping[Label, np.ndarray]:
-    # A label map may describe its background as segment 0 (PS3.3 C.8.20.2): it marks nothing.
-    labels = {int(item.SegmentNumber): _label(item) for item in ds.SegmentSequence if int(item.SegmentNumber)}
+    background = _background(ds)
+    labels = {int(item.SegmentNumber): _label(item) for item in ds.SegmentSequence
+              if int(item.SegmentNumber) not in background}  # fmt: skip
     found = {label: np.zeros(grid.shape, bool) for label in labels.values()}
     frames = _frames(ds)
     to_grid = np.linalg.inv(grid.affine)
     for number, frame in enumerate(frames):
         if frame.any():
             index = _index(to_grid @ _frame_affine(ds, number), frame, grid)
-            for segment, where in _segments(ds, number, frame):
+            for segment, where in _segments(ds, number, frame, background):
                 rows = index[:, where[frame > 0] if where is not None else slice(None)]
                 found[labels[segment]][tuple(rows)] = True
     return found
 
 
-def _segments(ds: Dataset, number: int, frame: np.ndarray) -> "list[tuple[int, np.ndarray | None]]":
+def _background(ds: Dataset) -> set[int]:
+    """Values that mark nothing: a label map may describe and choose its background (PS3.3 C.8.20.2)."""
+    return {0, int(ds.get("PixelPaddingValue") or 0)}
+
+
+def _segments(
+    ds: Dataset, number: int, frame: np.ndarray, background: set[int]
+) -> "list[tuple[int, np.ndarray | None]]":
     """Segments in a frame and, for a label map, where each is."""
     if ds.SegmentationType == "LABELMAP":
-        return [(int(value), frame == value) for value in np.unique(frame) if value]
+        return [(int(value), frame == value) for value in np.unique(frame) if value not in background]
     groups = ds.PerFrameFunctionalGroupsSequence[number], ds.SharedFunctionalGroupsSequence[0]
     item = next(group.SegmentIdentificationSequence[0] for group in groups if "SegmentIdentificationSequence" in group)
     return [(int(item.ReferencedSegmentNumber), None)]

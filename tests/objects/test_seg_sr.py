@@ -1,4 +1,6 @@
+import gzip
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from ailab_kernel.ground.errors import DicomError, ObjectError
 from ailab_kernel.objects.provenance import Provenance
 from ailab_kernel.objects.seg import read_seg, read_segments, write_seg
 from ailab_kernel.objects.sr import read_sr_volumes, write_sr
+from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.nifti import mask_from_nifti
 from ailab_kernel.volumes.resample import to_grid
@@ -137,6 +140,60 @@ def test_segs_of_dcmqi(shared_data):
     assert len(read_segments(overlaps, vol.grid)) == 5
     with pytest.raises(ObjectError, match="overlap"):
         read_seg(overlaps, vol)
+
+
+def nrrd(path):
+    """A compressed NRRD as `Mask`; its axes run the other way round, its world is LPS as ours."""
+    head, _, body = path.read_bytes().partition(b"\n\n")
+    told = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line and line[0] != "#")
+    array = np.frombuffer(gzip.decompress(body), {"short": "<i2", "unsigned char": "u1"}[told["type"]])
+    shape = tuple(map(int, told["sizes"].split()))[::-1]
+    axes = [[float(v) for v in axis.strip("()").split(",")] for axis in told["space directions"].split()]
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = np.array(axes[::-1]).T, [float(v) for v in told["space origin"].strip("()").split(",")]
+    return Mask(array.reshape(shape).astype(np.uint8), Grid(shape, affine))
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+@pytest.mark.parametrize(("organ", "voxels"), [("liver", 107098), ("heart", 41449), ("spine", 12439)])
+def test_what_dcmqi_writes_is_read(shared_data, tmp_path, organ, voxels, kind):
+    folder = shared_data / "dcmqi_seg" / "data" / "segmentations"
+    drawn = nrrd(folder / f"{organ}_seg.nrrd")
+    value = int(drawn.array.max())
+    code = {"CodeValue": "85756007", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Tissue"}
+    segment = {"labelID": value, "SegmentLabel": organ, "SegmentAlgorithmType": "MANUAL",
+               "SegmentedPropertyCategoryCodeSequence": code, "SegmentedPropertyTypeCodeSequence": code}  # fmt: skip
+    told = {"ContentCreatorName": "Reader1", "SeriesNumber": "300", "InstanceNumber": "1", "SeriesDescription": organ,
+            "segmentAttributes": [[segment]]}  # fmt: skip
+    (tmp_path / "told.json").write_text(json.dumps(told))
+    subprocess.run(
+        [Path(sys.executable).with_name("itkimage2segimage"), "--inputImageList", folder / f"{organ}_seg.nrrd",
+         "--inputDICOMDirectory", folder / "ct-3slice", "--inputMetadata", tmp_path / "told.json",
+         "--outputDICOM", tmp_path / "seg.dcm", "--segmentationType", kind, "--skip", "1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    vol = volumes_from_folder(folder / "ct-3slice").volumes[0]
+    mask = read_seg(read_dataset(tmp_path / "seg.dcm"), vol)
+    assert int((mask.array > 0).sum()) == voxels
+    assert [label.name for label in mask.labels] == [organ]
+    assert np.array_equal(to_grid(mask.array, mask.grid, drawn.grid, mode="nearest") > 0, drawn.array > 0)
+
+
+@pytest.mark.parametrize("kind", ["noppv", "ppv5"])
+def test_label_maps_of_dcmqi_with_holes_between_slices(shared_data, kind):
+    folder = shared_data / "dcmqi_seg" / "data" / "segmentations"
+    drawn = nrrd(folder / f"sparse_labelmap_{kind}_seg.nrrd")
+    found = read_seg(read_dataset(folder / f"sparse-labelmap-{kind}.dcm"), drawn.grid)
+    # Where there is no frame dcmqi writes the file's own background value, here 5.
+    assert np.array_equal(found.array, drawn.array == 1)
+
+
+def test_a_label_map_chooses_its_background(vol, mask):
+    seg = read_dataset(encoded(write_seg(mask, vol, PROVENANCE, labelmap=True)))
+    pixels = np.frombuffer(seg.PixelData, np.uint8).copy()
+    pixels[pixels == 0] = 9
+    seg.PixelData, seg.PixelPaddingValue = pixels.tobytes(), 9
+    assert np.array_equal(read_seg(seg, vol).array, mask.array)
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
