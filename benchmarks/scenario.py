@@ -63,7 +63,8 @@ def _accepted(workspace, task):
 
 def _row(what, seconds, count, goal):
     median = statistics.median(seconds)
-    print(f"{what:<44}{median:6.2f} s a study, {count} of them {median * count:6.0f} s by multiplication (goal {goal} s)")
+    total = f"{count} of them {median * count:6.0f} s by multiplication (goal {goal} s)"
+    print(f"{what:<44}{median:6.2f} s a study, {total}")
 
 
 if __name__ == "__main__":
