@@ -197,8 +197,8 @@ def _cut_off(vol: Volume, low: float, high: float) -> tuple[np.ndarray, float, f
         return np.clip(vol.values, low, high), 1.0, 0.0
     slope, intercept = float(vol.slope), float(vol.intercept)
     kinds = np.iinfo(vol.array.dtype)
-    ends = [round(min(max((end - intercept) / slope, kinds.min), kinds.max)) for end in (low, high)]
-    return np.clip(vol.array, *ends), slope, intercept
+    first, last = (round(min(max((end - intercept) / slope, kinds.min), kinds.max)) for end in (low, high))
+    return np.clip(vol.array, first, last), slope, intercept
 
 
 def truth_on_grid(recipe: Recipe, truth: Mask, grid: Grid) -> np.ndarray:
