@@ -11,7 +11,7 @@ from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.pack import pack_mask
 from ailab_kernel.volumes.volume import Volume
 
-from .metrics import diagonal_mm, score, worst
+from .metrics import diagonal_mm, renumbered, score, worst
 
 if TYPE_CHECKING:
     from ailab_kernel.workspace import Workspace
@@ -49,7 +49,7 @@ def score_case(
     for role, digest in models.items():
         started = time.perf_counter()
         try:
-            mask = predictor(workspace, digest).predict(vol)
+            mask = renumbered(predictor(workspace, digest).predict(vol), truth.labels)
         except AilabError as error:
             told["failures"][role] = str(error)
             told["scores"][role] = {name: worst(truth.grid, ml) for name, ml in truth.volumes_ml().items()}

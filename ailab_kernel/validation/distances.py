@@ -1,13 +1,16 @@
-"""Distances between the surfaces of two masks, in mm, from one shared and cropped distance transform.
+"""Distances between the surfaces of two masks, in mm, cropped to what both fill.
 
 A surface is the set of a mask's border voxels: those with a 6-neighbour outside it (the definition of MONAI and
 MetricsReloaded; Maier-Hein et al., Metrics Reloaded, Nature Methods 2024). A distance runs between voxel centres.
+The nearest voxel is found in a k-d tree of the border alone: the same distances as a distance transform, which works
+through every voxel of the box, in a fraction of the time.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 _CROSS = ndimage.generate_binary_structure(3, 1)
 
@@ -54,9 +57,12 @@ def surface_distances(
         (slice, row, column) mm.
     """
     box = ndimage.find_objects((prediction | truth).astype(np.uint8))[0]
-    borders = [mask[box] & ~ndimage.binary_erosion(mask[box], _CROSS) for mask in (prediction, truth)]
-    there, back = (
-        ndimage.distance_transform_edt(~target, sampling=spacing_mm)[source]
-        for source, target in ((borders[0], borders[1]), (borders[1], borders[0]))
-    )
-    return SurfaceDistances(there, back)
+    borders = [_border(mask[box]) * np.asarray(spacing_mm) for mask in (prediction, truth)]
+    # Split at the middle: on lattice points the balanced tree was up to eight times slower (concentric shells).
+    trees = [cKDTree(points, balanced_tree=False, compact_nodes=False) for points in borders]
+    return SurfaceDistances(trees[1].query(borders[0])[0], trees[0].query(borders[1])[0])
+
+
+def _border(mask: np.ndarray) -> np.ndarray:
+    """Indices of the border voxels, shape (n, 3); what lies beyond the box counts as outside."""
+    return np.argwhere(mask & ~ndimage.binary_erosion(mask, _CROSS))

@@ -1,6 +1,6 @@
 """How well a mask agrees with the truth, label by label; what an empty mask means is a table, not an accident."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,16 +50,43 @@ METRICS: Mapping[str, Metric] = {
 def score(mask: Mask, truth: Mask, *, tolerance_mm: float) -> dict[str, dict[str, float]]:
     """Return every metric of every label of the truth, by label name and metric name.
 
+    Labels are paired by name: two sources may number the same anatomy differently.
+
     Raises
     ------
     DatasetError
-        The masks lie on different grids.
+        The masks lie on different grids, or the prediction knows none of the truth's labels.
     """
     if not mask.grid.matches(truth.grid):
         shapes = f"prediction {mask.grid.shape} and truth {truth.grid.shape}"
         msg = f"{shapes} lie on different grids; resample one to the other"
         raise DatasetError(msg)
+    mask = renumbered(mask, truth.labels)
     return {label.name: _label(mask, truth, label, tolerance_mm) for label in truth.labels}
+
+
+def renumbered(mask: Mask, labels: Sequence[Label]) -> Mask:
+    """Return the mask in the numbering of ``labels``, paired by name; the others become background.
+
+    A mask that says nothing about its labels is taken as it is. A label that it does not know is one it did not find.
+
+    Raises
+    ------
+    DatasetError
+        The mask knows none of ``labels``.
+    """
+    own = {label.name: label.index for label in mask.labels}
+    if not own or own == {label.name: label.index for label in labels}:
+        return mask
+    known = [label for label in labels if label.name in own]
+    if labels and not known:
+        wanted = ", ".join(label.name for label in labels)
+        msg = f"prediction knows {', '.join(own)}, the truth {wanted}: choose a model of those labels"
+        raise DatasetError(msg)
+    number = np.zeros(256, np.uint8)
+    for label in known:
+        number[own[label.name]] = label.index
+    return Mask(number[mask.array], mask.grid, tuple(labels))
 
 
 def _label(mask: Mask, truth: Mask, label: Label, tolerance_mm: float) -> dict[str, float]:

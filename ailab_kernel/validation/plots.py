@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
 from .metrics import METRICS
-from .study import CaseScores
+from .study import CaseScores, goodness
 
 if TYPE_CHECKING:
     from IPython.display import Image
@@ -19,23 +20,29 @@ if TYPE_CHECKING:
 
 # Okabe-Ito: told apart by colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7580"
+LABEL_COLORS = (ORANGE, BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Axis of LPS space that the slices follow: what runs to the right of the picture, and down, as (axis, sign).
+DISPLAY = {2: ((0, 1), (1, 1)), 1: ((0, 1), (2, -1)), 0: ((1, 1), (2, -1))}  # axial, coronal, sagittal
 SOFT_TISSUE, LUNG = (-160.0, 240.0), (-1350.0, 150.0)
 _DPI = 110
+_SIZE = {False: 4, True: 7}
 
 
 def paired(
     base: Sequence[CaseScores], tuned: Sequence[CaseScores], *, metric: str, names: tuple[str, str]
 ) -> "Image":
-    """One line a case from the base's value to the tuned model's; orange lines got worse."""
+    """One line a case from the base's value to the tuned model's; orange lines got worse, a cross is a failed case."""
     labels = _labels(tuned)
     figure, axes = _figure(len(labels), width=3.6, height=3.8)
-    sign = 1 if METRICS[metric].higher_is_better else -1
     for axis, label in zip(axes, labels, strict=True):
         before, after = (_values(rows, label, metric) for rows in (base, tuned))
+        failed = [_failed(rows, label) for rows in (base, tuned)]
         for case in after:
-            better = sign * (after[case] - before[case]) >= 0
-            color = BLUE if better else ORANGE
-            axis.plot([0, 1], [before[case], after[case]], "-o", color=color, ms=4, lw=1, alpha=0.7)
+            better = goodness(after[case], metric) >= goodness(before[case], metric)
+            color, ends = BLUE if better else ORANGE, (before[case], after[case])
+            axis.plot([0, 1], ends, color=color, lw=1, alpha=0.7)
+            for place, value in enumerate(ends):
+                axis.plot(place, value, _mark(case in failed[place]), color=color, ms=_SIZE[case in failed[place]])
         axis.set_xticks([0, 1], names)
         axis.set_xlim(-0.25, 1.25)
         _dress(axis, title=label, ylabel=_title(metric))
@@ -43,13 +50,15 @@ def paired(
 
 
 def strip(rows: Sequence[CaseScores], *, metric: str) -> "Image":
-    """One dot a case, by label, with the median."""
+    """One dot a case, by label, with the median; a cross is a failed case, which counts as the worst value."""
     labels = _labels(rows)
     figure, (axis,) = _figure(1, width=1.6 + 1.9 * len(labels), height=3.4)
     for place, label in enumerate(labels):
-        values = np.array(list(_values(rows, label, metric).values()))
+        found, failed = _values(rows, label, metric), _failed(rows, label)
+        values = np.array(list(found.values()))
         spread = np.random.default_rng(0).uniform(-0.16, 0.16, len(values))
-        axis.plot(place + spread, values, "o", color=BLUE, ms=5, alpha=0.6)
+        for across, (case, value) in zip(place + spread, found.items(), strict=True):
+            axis.plot(across, value, _mark(case in failed), color=BLUE, ms=_SIZE[case in failed] + 1, alpha=0.6)
         axis.hlines(np.median(values), place - 0.28, place + 0.28, color=ORANGE, lw=2)
     axis.set_xticks(range(len(labels)), labels)
     axis.set_xlim(-0.6, len(labels) - 0.4)
@@ -58,24 +67,35 @@ def strip(rows: Sequence[CaseScores], *, metric: str) -> "Image":
 
 
 def bland_altman(rows: Sequence[CaseScores]) -> "Image":
-    """Volume error against mean volume, with mean error and limits of agreement (mean ± 1.96 SD)."""
+    """Volume error against mean volume, with mean error and limits of agreement (mean ± 1.96 SD).
+
+    A failed case measured no volume: it is left out and counted in the title.
+    """
     labels = _labels(rows)
     figure, axes = _figure(len(labels), width=4.4, height=3.4)
     for axis, label in zip(axes, labels, strict=True):
-        predicted, true = (np.array(list(_values(rows, label, name).values())) for name in ("volume_ml", "truth_ml"))
-        error = predicted - true
-        mean, spread = error.mean(), 1.96 * error.std(ddof=1) if len(error) > 1 else 0.0
-        axis.plot((predicted + true) / 2, error, "o", color=BLUE, ms=5, alpha=0.7)
-        axis.axhline(mean, color=ORANGE, lw=1.5)
-        for end in (mean - spread, mean + spread):
-            axis.axhline(end, color=GREY, lw=1, ls="--")
+        failed = _failed(rows, label)
+        measured = [row for row in rows if row.case not in failed]
+        predicted, true = (np.array(list(_values(measured, label, name).values()))
+                           for name in ("volume_ml", "truth_ml"))  # fmt: skip
+        _agreement(axis, predicted - true, (predicted + true) / 2)
         axis.set_xlabel("mean of prediction and reference, ml")
-        _dress(axis, title=label, ylabel="prediction minus reference, ml")
+        title = f"{label} ({len(failed)} failed, not shown)" if failed else label
+        _dress(axis, title=title, ylabel="prediction minus reference, ml")
     return _picture(figure)
 
 
+def _agreement(axis: "Axes", error: np.ndarray, size: np.ndarray) -> None:
+    axis.plot(size, error, "o", color=BLUE, ms=5, alpha=0.7)
+    if len(error):
+        axis.axhline(error.mean(), color=ORANGE, lw=1.5)
+    if len(error) > 1:
+        for side in (-1.96, 1.96):
+            axis.axhline(error.mean() + side * error.std(ddof=1), color=GREY, lw=1, ls="--")
+
+
 def overlays(items: Sequence[tuple[Volume, Mask, Mask | None]], *, titles: Sequence[str]) -> "Image":
-    """Axial pictures: prediction filled, reference outlined, on the slice where they differ most.
+    """Pictures in the plane of the slices: prediction filled, reference outlined, on the slice where they differ most.
 
     Parameters
     ----------
@@ -101,7 +121,7 @@ def _draw(axis: "Axes", vol: Volume, mask: Mask, truth: Mask | None, title: str)
     low, high = LUNG if any("lung" in label.name for label in mask.labels) else SOFT_TISSUE
     grey = vol.array[number].astype(np.float32) * _at(vol.slope, number) + _at(vol.intercept, number)
     axis.imshow(flip(grey), cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="bilinear")
-    for label, color in zip(mask.labels, (ORANGE, BLUE, GREEN), strict=False):
+    for label, color in zip(mask.labels, cycle(LABEL_COLORS), strict=False):
         filled = np.zeros((*flip(grey).shape, 4))
         filled[flip(mask.array[number] == label.index)] = to_rgba(color, 0.45)
         axis.imshow(filled, aspect=aspect, interpolation="nearest")
@@ -125,13 +145,19 @@ def _at(value: Any, number: int) -> float:
 
 
 def _to_radiological(vol: Volume) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-    """How to turn a slice so that the patient's right is on the left and anterior up, and its pixels' aspect."""
-    rows, columns = vol.affine_lps[:3, 1], vol.affine_lps[:3, 2]
-    swap = bool(abs(columns[1]) > abs(columns[0]))
-    across, down = (rows, columns) if swap else (columns, rows)
-    step_across, step_down = 1 if across[0] >= 0 else -1, 1 if down[1] >= 0 else -1
-    tall, wide = (columns, rows) if swap else (rows, columns)
-    aspect = float(np.linalg.norm(tall) / np.linalg.norm(wide))
+    """How to turn a slice as radiologists hang it, and its pixels' aspect.
+
+    Axial: the patient's right on the left, anterior up. Coronal: right on the left, head up. Sagittal: anterior on
+    the left, head up.
+    """
+    axes = vol.affine_lps[:3, :3]
+    through, *_ = nearest = max(permutations(range(3)), key=lambda order: sum(abs(axes[order, range(3)])))
+    (right, right_sign), (below, below_sign) = DISPLAY[through]
+    across, down = nearest.index(right), nearest.index(below)
+    swap = across == 1
+    step_across = int(np.copysign(1, right_sign * axes[right, across]))
+    step_down = int(np.copysign(1, below_sign * axes[below, down]))
+    aspect = float(np.linalg.norm(axes[:, down]) / np.linalg.norm(axes[:, across]))
     return lambda image: (image.T if swap else image)[::step_down, ::step_across], aspect
 
 
@@ -141,6 +167,14 @@ def _labels(rows: Sequence[CaseScores]) -> list[str]:
 
 def _values(rows: Sequence[CaseScores], label: str, metric: str) -> Mapping[str, float]:
     return {row.case: row.values[metric] for row in rows if row.label == label and metric in row.values}
+
+
+def _failed(rows: Sequence[CaseScores], label: str) -> set[str]:
+    return {row.case for row in rows if row.label == label and row.failed}
+
+
+def _mark(failed: bool) -> str:
+    return "x" if failed else "o"
 
 
 def _title(metric: str) -> str:

@@ -62,7 +62,7 @@ def mean_interval(values: Sequence[float], patients: Sequence[str], *, seed: int
     return Interval(mean, float(low), float(high), len(values), len(sums))
 
 
-def _by_patient(values: Sequence[float], patients: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _by_patient(values: Sequence[float], patients: Sequence[str] | range) -> tuple[np.ndarray, np.ndarray]:
     """Sum of values and number of cases, one entry a patient."""
     _, group = np.unique(np.asarray(patients), return_inverse=True)
     return np.bincount(group, weights=np.asarray(values, float)), np.bincount(group).astype(float)
@@ -80,11 +80,17 @@ def _levels(means: np.ndarray, left_out: np.ndarray, mean: float, level: float) 
     return [normal.cdf(bias + (bias + end) / (1 - acceleration * (bias + end))) for end in ends]
 
 
-def paired_p(differences: Sequence[float]) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; 1 when nothing differs."""
+def paired_p(differences: Sequence[float], patients: Sequence[str] = ()) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test; 1 when nothing differs.
+
+    With ``patients``, one for each difference, a patient's differences are averaged first: the test takes its
+    observations as independent, and two studies of one patient are not.
+    """
     from scipy.stats import wilcoxon
 
-    found = np.asarray(differences, float)
+    sums, counts = _by_patient(differences, patients if len(patients) else range(len(differences)))
+    # 0.6 - 0.5 and 0.8 - 0.7 are the same difference; their last bits must not rank them.
+    found = np.round(sums / counts, 9)
     return float(wilcoxon(found).pvalue) if np.any(found) else 1.0
 
 

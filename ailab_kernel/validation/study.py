@@ -180,10 +180,10 @@ def compare(
     patients = [other[case].patient for case in cases]
     before, after = ([found[case].values[metric] for case in cases] for found in (one, other))
     differences = [b - a for a, b in zip(before, after, strict=True)]
-    gains = [_goodness(b, metric) - _goodness(a, metric) for a, b in zip(before, after, strict=True)]
+    gains = [goodness(b, metric) - goodness(a, metric) for a, b in zip(before, after, strict=True)]
     return Comparison(
         metric, mean_interval(before, patients, seed=seed), mean_interval(after, patients, seed=seed),
-        mean_interval(differences, patients, seed=seed), paired_p(differences),
+        mean_interval(differences, patients, seed=seed), paired_p(differences, patients),
         wins=sum(gain > 0 for gain in gains), losses=sum(gain < 0 for gain in gains), ties=gains.count(0.0),
     )  # fmt: skip
 
@@ -198,12 +198,12 @@ def worst(rows: Sequence[CaseScores], *, metric: str, count: int) -> tuple[str, 
     found: dict[str, float] = {}
     for row in rows:
         if metric in row.values:
-            found[row.case] = min(found.get(row.case, math.inf), _goodness(row.values[metric], metric))
+            found[row.case] = min(found.get(row.case, math.inf), goodness(row.values[metric], metric))
     return tuple(sorted(found, key=lambda case: (found[case], case))[:count])
 
 
-def _goodness(value: float, metric: str) -> float:
-    """Larger is better: of shares as they are, of distances turned round, of errors by their size."""
+def goodness(value: float, metric: str) -> float:
+    """Return what is larger the better: of shares as they are, of distances turned round, of errors by their size."""
     higher = METRICS[metric].higher_is_better
     return value if higher else -value if higher is False else -abs(value)
 

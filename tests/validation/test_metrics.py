@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from ailab_kernel.dicom.codes import ANATOMICAL_STRUCTURE
 from ailab_kernel.ground.errors import DatasetError
-from ailab_kernel.validation.metrics import METRICS, WORST_DISTANCE, diagonal_mm, dice, score, worst
+from ailab_kernel.validation.metrics import METRICS, WORST_DISTANCE, diagonal_mm, dice, renumbered, score, worst
+from ailab_kernel.volumes.masks import Label
 
 from .shapes import LUNG, WALL, cube, grid, mask
 
@@ -82,3 +84,21 @@ def test_the_worst_values_are_worse_than_or_equal_to_any_score():
 def test_dice_of_arrays():
     assert dice(EMPTY > 0, EMPTY > 0) == 1.0
     assert dice(cube(SHAPE, (0, 0, 0), (1, 1, 4)), cube(SHAPE, (0, 0, 2), (1, 1, 4))) == 0.5
+
+
+def test_labels_are_paired_by_name_not_by_number():
+    truth = cube(SHAPE, (1, 1, 1), (2, 5, 5)) * 1 + cube(SHAPE, (5, 9, 9), (2, 4, 5)) * 2
+    turned = (Label(7, "wall", ANATOMICAL_STRUCTURE), Label(1, "lung", ANATOMICAL_STRUCTURE))
+    found = mask(np.array([0, 7, 1])[truth], labels=turned)
+    scores = score(found, mask(truth, labels=(WALL, LUNG)), tolerance_mm=1.0)
+    assert [scores[name]["dice"] for name in ("wall", "lung")] == [1.0, 1.0]
+    np.testing.assert_array_equal(renumbered(found, (WALL, LUNG)).array, truth)
+
+
+def test_a_label_that_the_prediction_does_not_know_is_not_found_whatever_its_number():
+    truth = cube(SHAPE, (1, 1, 1), (2, 5, 5)) * 1 + cube(SHAPE, (5, 9, 9), (2, 4, 5)) * 2
+    other = Label(2, "vessel", ANATOMICAL_STRUCTURE)
+    scores = score(mask(truth, labels=(WALL, other)), mask(truth, labels=(WALL, LUNG)), tolerance_mm=1.0)
+    assert (scores["wall"]["dice"], scores["lung"]["dice"], scores["lung"]["volume_ml"]) == (1.0, 0.0, 0.0)
+    with pytest.raises(DatasetError, match="knows vessel, the truth wall"):
+        score(mask(truth, labels=(other,)), mask(truth, labels=(WALL,)), tolerance_mm=1.0)

@@ -116,3 +116,13 @@ def test_signed_ranks():
 def test_zeros_ties_and_tiny_samples_warn_of_nothing(differences):
     """Warnings are errors in this suite."""
     assert 0.0 <= paired_p(differences) <= 1.0
+
+
+def test_the_last_bit_of_a_difference_does_not_rank_it():
+    told, meant = [0.6 - 0.5, 0.7 - 0.6, 0.3 - 0.4, 0.8 - 0.7, 0.5 - 0.4], [0.1, 0.1, -0.1, 0.1, 0.1]
+    assert paired_p(told) == paired_p(meant)
+
+
+def test_two_studies_of_one_patient_are_one_observation():
+    once = [0.1, 0.2, -0.05, 0.3, 0.4, 0.15]
+    assert paired_p(np.repeat(once, 2), np.repeat(names(6), 2)) == paired_p(once)
