@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ailab_kernel.fleet.scenario import SCENARIO
-from ailab_kernel.ground.progress import say, track
+from ailab_kernel.ground.progress import say
 
 from .asked import open_lab
 from .show import AsJson, line, show
@@ -111,18 +111,18 @@ def _stage(told: str, act: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _studies(lab: "Lab", cohort: str, scale: Scale) -> "Studies":
     """Phantom studies of one cohort in the archive; those that are not there yet are made."""
-    from ailab_kernel.datasets.phantoms import make, random_phantom, study_uid
+    from ailab_kernel.datasets.phantoms import random_phantom, study_uid
     from ailab_kernel.datasets.styles import STYLES
 
-    from .phantoms import dicom_objects
+    from .phantoms import made
 
     seeds = range(FIRST_SEED[cohort], FIRST_SEED[cohort] + getattr(scale, cohort))
     wanted = [random_phantom(seed, style=STYLES[STYLE], size=scale.size, spacing_mm=scale.spacing_mm) for seed in seeds]
     uids = [study_uid(phantom) for phantom in wanted]
     there = {study.uid for study in lab.archive.search_studies(study=uids)}
     missing = [phantom for phantom, uid in zip(wanted, uids, strict=True) if uid not in there]
-    for phantom in track(missing, what="phantoms made"):
-        lab.archive.store(dicom_objects(make(phantom), truth=cohort != "infer"))
+    for objects in made(missing, truth=cohort != "infer"):
+        lab.archive.store(objects)
     return lab.archive.search_studies(study=uids)
 
 

@@ -1,5 +1,6 @@
 """``ailab phantoms``: chest CT studies of nobody, for tests, lessons and demos."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from .show import AsJson, show
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from ailab_kernel.datasets.phantoms import PhantomStudy
+    from ailab_kernel.datasets.phantoms import Phantom
 
 app = typer.Typer(help="Make phantom studies. Example: ailab phantoms make ./out --count 2", no_args_is_help=True)
 
@@ -30,7 +31,6 @@ def make(
     as_json: AsJson = False,
 ) -> None:
     """Make chest CT phantoms with their true SEG. Example: ailab phantoms make ./out --count 2 --seed 5."""
-    from ailab_kernel.datasets.phantoms import make as made
     from ailab_kernel.datasets.phantoms import random_phantom
     from ailab_kernel.datasets.styles import STYLES
 
@@ -38,23 +38,24 @@ def make(
         msg = f"--style {style!r}: one of {', '.join(STYLES)} is expected"
         raise WrongUse(msg)
     archive, done = open_lab().archive, []
-    for number in track(range(seed, seed + count), what="phantoms made"):
-        study = made(random_phantom(number, style=STYLES[style], size=_size(size)))
-        objects = dicom_objects(study)
+    wanted = [random_phantom(number, style=STYLES[style], size=_size(size)) for number in range(seed, seed + count)]
+    for number, objects in enumerate(made(wanted), seed):
         if folder:
             _save(objects, folder / f"phantom-{number}")
         else:
             archive.store(objects)
-        done.append({"seed": number, "study": study.volume.study_uid, "series": study.volume.series_uid})
+        done.append({"seed": number, "study": objects[0].StudyInstanceUID, "series": objects[0].SeriesInstanceUID})
     show(done, as_json=as_json)
 
 
-def dicom_objects(study: "PhantomStudy", *, truth: bool = True) -> "list[Dataset]":
-    """CT instances of a phantom study and, when ``truth`` is set, its SEG."""
-    from ailab_kernel.datasets.phantom_dicom import to_dicom
+def made(wanted: "Sequence[Phantom]", *, truth: bool = True) -> "Iterator[list[Dataset]]":
+    """Make phantoms on every core, with progress: the CT instances of each and, when ``truth`` is set, its SEG."""
+    from functools import partial
 
-    instances, seg = to_dicom(study)
-    return [*instances, *([seg] if truth and seg is not None else [])]
+    from ailab_kernel.datasets.phantom_dicom import objects_of
+    from ailab_kernel.work.processes import each
+
+    yield from track(each(partial(objects_of, truth=truth), wanted), what="phantoms made", total=len(wanted))
 
 
 def _save(objects: "list[Dataset]", folder: Path) -> None:

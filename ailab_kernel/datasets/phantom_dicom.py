@@ -42,6 +42,17 @@ def to_dicom(study: "PhantomStudy") -> "tuple[list[Dataset], Dataset | None]":
     return instances, write_seg(study.truth, volume_from_datasets(instances), provenance)
 
 
+def objects_of(phantom: "Phantom", *, truth: bool = True) -> list[Dataset]:
+    """Scan a phantom: its CT instances and, when ``truth`` is set and any voxel has a label, its SEG."""
+    from .phantoms import make
+
+    study = make(phantom)
+    if not truth:
+        return write_series(study)
+    instances, seg = to_dicom(study)
+    return [*instances, *([seg] if seg is not None else [])]
+
+
 def is_phantom(ds: Dataset) -> bool:
     """Whether the instance says that it is a phantom's: by its patient and by its study or de-identification method."""
     named = str(ds.get("PatientID", "")).startswith(PATIENT_PREFIX)

@@ -1,19 +1,19 @@
 """The base models that come with the product, made by ``python -m ailab_kernel.training.base NAME``.
 
 Everything that they depend on is here: the phantoms' style, seeds and sizes, the schedule and the augmentation. A run
-that breaks off resumes; the same machine makes the same weights again. No image of a patient is used.
+that breaks off resumes; processors of one kind make the same weights again, whatever their number of cores. No image of
+a patient is used.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ailab_kernel import models
 from ailab_kernel.datasets.phantoms import make, random_phantom
@@ -23,13 +23,15 @@ from ailab_kernel.models import read_bundle, write_bundle
 from ailab_kernel.recipes import Augment, FineTune, Recipe, bundle_metadata, find, truth_on_grid
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
+from ailab_kernel.work.processes import each
 
 from .loaders import Case, Sample, case_of, to_case
 from .loop import Trained, run
 from .plot import line
 
 SEED = 20261124
-PROCESSES = 2
+# Sums are split by thread: one count makes the same bytes on machines with any number of cores.
+THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,12 @@ def phantom_case(seed: int, *, base: Base, folder: Path) -> Case:
 
 
 def phantom_cases(base: Base, seeds: Sequence[int], folder: Path) -> list[Case]:
-    """Return the phantoms of ``seeds`` on the model grid, made by two processes."""
+    """Return the phantoms of ``seeds`` on the model grid, made by one process a core."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"{base.style}-{seed}.npz").is_file()]
     one: Callable[[int], Case] = partial(phantom_case, base=base, folder=folder)
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        for _ in track(pool.map(one, missing), what=f"{base.style} phantoms made", total=len(missing)):
-            pass
+    for _ in track(each(one, missing), what=f"{base.style} phantoms made", total=len(missing)):
+        pass
     return [one(seed) for seed in seeds]
 
 
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/base"), help="phantoms and run folder")
     parser.add_argument("--out", type=Path, default=Path(models.__file__).parent / "base", help="where the bundle goes")
     given = parser.parse_args()
+    torch.set_num_threads(THREADS)
     trained = train_base(BASES[given.name], given.work / given.name)
     out = write(given.name, trained, given.out / given.name)
     say(f"{out.name}: {read_bundle(out).metadata['performance']}, {trained.seconds:.0f} s")

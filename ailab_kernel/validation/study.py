@@ -174,9 +174,18 @@ def _interval(rows: Sequence[CaseScores], label: str, metric: str, *, seed: int)
 def compare(
     base: Sequence[CaseScores], tuned: Sequence[CaseScores], *, metric: str, label: str, seed: int
 ) -> Comparison:
-    """Compare two models on the same cases, paired."""
+    """Compare two models on the same cases, paired.
+
+    Raises
+    ------
+    DatasetError
+        A case that only one of them was tried on: left out, it would flatter one side.
+    """
     one, other = ({row.case: row for row in rows if row.label == label} for rows in (base, tuned))
-    cases = [case for case in other if case in one]
+    if alone := one.keys() ^ other.keys():
+        msg = f"{len(alone)} cases of {label} were scored by one model only; score both on the same cases"
+        raise DatasetError(msg)
+    cases = list(other)
     patients = [other[case].patient for case in cases]
     before, after = ([found[case].values[metric] for case in cases] for found in (one, other))
     differences = [b - a for a, b in zip(before, after, strict=True)]

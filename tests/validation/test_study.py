@@ -82,12 +82,17 @@ def test_which_sign_is_better(metric, wins):
     assert one.metric == metric
 
 
-def test_only_cases_that_both_have_are_compared_and_only_of_the_label():
+def test_only_the_label_is_compared():
     base = (*rows(0.5, 0.6), *rows(0.1, 0.1, label="lung"))
-    one = study.compare(base, rows(0.9, 0.7, 0.2), metric="dice", label="wall", seed=1)
+    one = study.compare(base, rows(0.9, 0.7), metric="dice", label="wall", seed=1)
     assert one.difference.n == 2
     assert one.difference.mean == pytest.approx(0.25)
     assert one.base.mean == pytest.approx(0.55)
+
+
+def test_a_case_that_only_one_model_was_tried_on_is_an_error():
+    with pytest.raises(DatasetError, match="1 cases of wall were scored by one model only"):
+        study.compare(rows(0.5, 0.6), rows(0.9, 0.7, 0.2), metric="dice", label="wall", seed=1)
 
 
 def test_worst_first_by_the_worst_label():
