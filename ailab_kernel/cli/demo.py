@@ -112,18 +112,17 @@ def _stage(told: str, act: Any, *args: Any, **kwargs: Any) -> Any:
 def _studies(lab: "Lab", cohort: str, scale: Scale) -> "Studies":
     """Phantom studies of one cohort in the archive; those that are not there yet are made."""
     from ailab_kernel.datasets.phantoms import random_phantom, study_uid
-    from ailab_kernel.datasets.styles import STYLES
 
     from .phantoms import made
 
     seeds = range(FIRST_SEED[cohort], FIRST_SEED[cohort] + getattr(scale, cohort))
-    wanted = [random_phantom(seed, style=STYLES[STYLE], size=scale.size, spacing_mm=scale.spacing_mm) for seed in seeds]
-    uids = [study_uid(phantom) for phantom in wanted]
-    there = {study.uid for study in lab.archive.search_studies(study=uids)}
-    missing = [phantom for phantom, uid in zip(wanted, uids, strict=True) if uid not in there]
-    for objects in made(missing, truth=cohort != "infer"):
+    how: dict[str, Any] = {"style": STYLE, "size": scale.size, "spacing_mm": scale.spacing_mm}
+    uids = {seed: study_uid(random_phantom(seed, **how)) for seed in seeds}
+    there = {study.uid for study in lab.archive.search_studies(study=list(uids.values()))}
+    missing = [seed for seed, uid in uids.items() if uid not in there]
+    for objects in made(missing, **how, truth=cohort != "infer"):
         lab.archive.store(objects)
-    return lab.archive.search_studies(study=uids)
+    return lab.archive.search_studies(study=list(uids.values()))
 
 
 def _index(lab: "Lab", scale: Scale, reports: "Mapping[str, Report]") -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,6 @@ from .show import AsJson, show
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-    from ailab_kernel.datasets.phantoms import Phantom
-
 app = typer.Typer(help="Make phantom studies. Example: ailab phantoms make ./out --count 2", no_args_is_help=True)
 
 
@@ -31,15 +28,14 @@ def make(
     as_json: AsJson = False,
 ) -> None:
     """Make chest CT phantoms with their true SEG. Example: ailab phantoms make ./out --count 2 --seed 5."""
-    from ailab_kernel.datasets.phantoms import random_phantom
     from ailab_kernel.datasets.styles import STYLES
 
     if style not in STYLES:
         msg = f"--style {style!r}: one of {', '.join(STYLES)} is expected"
         raise WrongUse(msg)
     archive, done = open_lab().archive, []
-    wanted = [random_phantom(number, style=STYLES[style], size=_size(size)) for number in range(seed, seed + count)]
-    for number, objects in enumerate(made(wanted), seed):
+    seeds = range(seed, seed + count)
+    for number, objects in zip(seeds, made(seeds, style=style, size=_size(size)), strict=True):
         if folder:
             _save(objects, folder / f"phantom-{number}")
         else:
@@ -48,14 +44,14 @@ def make(
     show(done, as_json=as_json)
 
 
-def made(wanted: "Sequence[Phantom]", *, truth: bool = True) -> "Iterator[list[Dataset]]":
-    """Make phantoms on every core, with progress: the CT instances of each and, when ``truth`` is set, its SEG."""
+def made(seeds: Sequence[int], **how: Any) -> "Iterator[list[Dataset]]":
+    """Make phantoms on every core, with progress; ``how`` is that of `datasets.phantom_dicom.make_objects`."""
     from functools import partial
 
-    from ailab_kernel.datasets.phantom_dicom import objects_of
+    from ailab_kernel.datasets.phantom_dicom import make_objects
     from ailab_kernel.work.processes import each
 
-    yield from track(each(partial(objects_of, truth=truth), wanted), what="phantoms made", total=len(wanted))
+    yield from track(each(partial(make_objects, **how), seeds), what="phantoms made", total=len(seeds))
 
 
 def _save(objects: "list[Dataset]", folder: Path) -> None:
