@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,41 @@ def test_mutated_files_end_in_a_value_or_one_error():
         worst = max(worst, time.perf_counter() - started)
     sys.stdout.write(f"\n{count} mutated files: {refused} refused by name, 0 crashes, slowest {worst * 1000:.0f} ms\n")
     assert worst < 1.0
+
+
+# Run in a process of its own: a decoder that crashes takes it along, and its memory can be compared with before.
+_IMAGES = """
+import random, re, sys, time
+from pathlib import Path
+from tests.volumes.hostile import attacks, images
+from ailab_kernel.volumes.series import volumes_from_files
+count, chance, bases = int(sys.argv[1]), random.Random(13), images()
+for data in bases.values():
+    assert volumes_from_files([data]).volumes
+def memory(what):
+    return int(re.search(what + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text()).group(1)) / 1024
+Path("/proc/self/clear_refs").write_text("5")
+before, worst, refused, read = memory("VmRSS"), 0.0, 0, 0
+for data in attacks(bases, count, chance):
+    started = time.perf_counter()
+    found = volumes_from_files([data])
+    worst = max(worst, time.perf_counter() - started)
+    refused, read = refused + len(found.refused), read + len(found.volumes)
+grown = memory("VmHWM") - before
+print(count, refused, read, round(worst * 1000), round(grown))
+"""
+
+
+@pytest.mark.timeout(3600)
+def test_mutated_images_in_every_syntax_end_in_a_volume_or_one_error():
+    count = 10_000 if FULL_BATTERY else 400
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _IMAGES, str(count)], capture_output=True, text=True,
+                          check=False, cwd=Path(__file__).parents[1])  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    total, refused, read, worst, grown = map(int, done.stdout.split())
+    sys.stdout.write(f"\n{total} mutated images: {refused} refused, {read} read, slowest {worst} ms, {grown} MB more\n")
+    assert worst < 1000
+    assert grown < 256
 
 
 def _open(folder):

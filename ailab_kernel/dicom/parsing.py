@@ -16,14 +16,17 @@ from pydicom.filereader import read_dataset as parse_elements
 from ailab_kernel.ground.errors import DicomError
 
 MAX_BYTES = 1 << 30
+# What a deflated data set may hold at least, and how many times its bytes beyond: images shrink to a half or third,
+# empty masks to a thousandth, bombs too.
+_INFLATED_ANYWAY, _INFLATED_TIMES = 1 << 27, 64
 DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE = 128
 _PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010))
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 # What pydicom 3 was seen to raise over mutated files; every one of them means "these bytes are not good DICOM".
 _PYDICOM_RAISES = (InvalidDicomError, BytesLengthException, EOFError, ValueError, TypeError, LookupError,
-                   AttributeError, NotImplementedError, OverflowError, RecursionError, AssertionError, MemoryError,
-                   struct.error, zlib.error)
+                   AttributeError, NotImplementedError, OSError, OverflowError, RecursionError, AssertionError,
+                   MemoryError, struct.error, zlib.error)
 
 Source = str | Path | bytes
 
@@ -110,9 +113,11 @@ def _file_meta(data: bytes) -> tuple[str, int]:
 def _inflated(data: bytes, body: int, max_bytes: int) -> Dataset:
     """Inflate Deflated Explicit VR Little Endian (PS3.5 A.5) with a limit: pydicom has none."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    plain = inflate.decompress(data[body:], max_bytes)
+    limit = min(max_bytes, _INFLATED_ANYWAY + _INFLATED_TIMES * len(data))
+    plain = inflate.decompress(data[body:], limit)
     if inflate.unconsumed_tail:
-        raise DicomError(f"the deflated data set holds more than {max_bytes} bytes; raise max_bytes if you trust it")
+        raise DicomError(f"the deflated data set of {len(data)} bytes holds more than {limit}, as no image does; "
+                         "ask for another transfer syntax")
     if not inflate.eof:
         raise DicomError("the deflated data set is cut off; send the object again from its source")
     meta = parse_elements(BytesIO(data[_PREAMBLE + 4:body]), is_implicit_VR=False, is_little_endian=True)

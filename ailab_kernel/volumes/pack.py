@@ -24,7 +24,8 @@ _ALIGN = 64
 _DAMAGED = "the pack is damaged: its head and its values do not agree; restore it from a backup"
 FACTS = (
     "Modality", "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "SliceThickness", "KVP",
-    "ConvolutionKernel", "PatientSex", "PatientAge", "BodyPartExamined", "contrast", "phantom", "uids",
+    "ConvolutionKernel", "PatientSex", "PatientAge", "BodyPartExamined", "contrast", "phantom", "uids", "part",
+    "corrected",
 )  # fmt: skip
 
 

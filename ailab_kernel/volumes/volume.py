@@ -1,5 +1,6 @@
 """A volume: voxels with a place in the body, immutable."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -36,7 +37,7 @@ class Volume:
     series_uid: str = ""
     frame_of_reference_uid: str = ""
     instance_uids: tuple[str, ...] = ()
-    headers: tuple[Dataset, ...] = field(default=(), repr=False)
+    headers: Sequence[Dataset] = field(default=(), repr=False)
     facts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

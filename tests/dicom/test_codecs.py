@@ -16,9 +16,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from ailab_kernel.dicom.codecs import decode_into, stored_dtype
 from ailab_kernel.dicom.parsing import read_dataset
 from ailab_kernel.ground.errors import DicomError
+from ailab_kernel.volumes.series.frames import planes_of
+from ailab_kernel.volumes.series.instance import instance_of
 from tests.volumes.synthetic import grid, series
 
 PLACE = grid(shape=(1, 33, 47))
@@ -33,8 +34,9 @@ def encoded(ds):
 
 
 def decoded(ds):
-    out = np.empty((ds.Rows, ds.Columns), stored_dtype(ds))
-    decode_into(ds, out)
+    (plane,) = planes_of(instance_of(ds))
+    out = np.empty(plane.shape, plane.dtype)
+    plane.read(out)
     return out
 
 
