@@ -5,26 +5,26 @@ a phantom, or when the caller states a reason, which is recorded. What enters is
 allow-list of technical facts; no header comes along.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ailab_kernel.ground.catalog import Record
 from ailab_kernel.ground.errors import NotDeidentified, VolumeError
 from ailab_kernel.volumes.pack import pack, unpack
-from ailab_kernel.volumes.series import volume_from_datasets
+from ailab_kernel.volumes.series import attributes_of, volume_from_files
 from ailab_kernel.volumes.volume import Volume
 
 from .phantom_dicom import is_phantom
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-
     from ailab_kernel.archives.archive import Archive, Series, Study
     from ailab_kernel.ground.catalog import Catalog
     from ailab_kernel.workspace import Workspace
 
 KIND = "image"
+# What says that a study may enter, and whose it is.
+_MARKS = ("PatientID", "PatientIdentityRemoved", "StudyDescription", "DeidentificationMethod")
 IMAGES = ("CT", "MR", "PT")
 
 
@@ -55,7 +55,7 @@ class Image:
 
 def read_series(archive: "Archive", series: "Series") -> Volume:
     """Read one series of the archive as a volume, for use on the clinical side (nothing is kept)."""
-    return volume_from_datasets(archive.retrieve(series))
+    return volume_from_files(archive.retrieve_files(series))
 
 
 def main_series(study: "Study") -> "Series":
@@ -93,11 +93,11 @@ def take_in(workspace: "Workspace", series: "Series", *, reason: str = "") -> Im
     known = known_image(workspace.catalog, series.uid)
     if known:
         return known
-    datasets = list(workspace.archive.retrieve(series))
+    volume = read_series(workspace.archive, series)
+    marks = list(attributes_of(volume.headers, *_MARKS))
     if not reason:
-        _check_entry(datasets, series.uid)
-    volume = volume_from_datasets(datasets)
-    return _keep(workspace.catalog, volume, patient=str(datasets[0].get("PatientID", "")), reason=reason)
+        _check_entry(marks, series.uid)
+    return _keep(workspace.catalog, volume, patient=marks[0]["PatientID"], reason=reason)
 
 
 def known_image(catalog: "Catalog", series_uid: str) -> Image | None:
@@ -106,8 +106,8 @@ def known_image(catalog: "Catalog", series_uid: str) -> Image | None:
     return _image(found[-1]) if found else None
 
 
-def _check_entry(datasets: "list[Dataset]", series_uid: str) -> None:
-    if all(ds.get("PatientIdentityRemoved") == "YES" or is_phantom(ds) for ds in datasets):
+def _check_entry(marks: Sequence[Mapping[str, str]], series_uid: str) -> None:
+    if all(one["PatientIdentityRemoved"] == "YES" or is_phantom(one) for one in marks):
         return
     msg = (f"series {series_uid} is not marked as de-identified (PatientIdentityRemoved YES); "
            "de-identify it first, or state a reason, which is recorded")  # fmt: skip

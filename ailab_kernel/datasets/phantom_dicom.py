@@ -1,6 +1,7 @@
 """A phantom study as DICOM: CT Image Storage (PS3.3 A.3) and its truth as a segmentation."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ def make_objects(
     return [*instances, *([seg] if seg is not None else [])]
 
 
-def is_phantom(ds: Dataset) -> bool:
+def is_phantom(ds: "Dataset | Mapping[str, str]") -> bool:
     """Whether the instance says that it is a phantom's: by its patient and by its study or de-identification method."""
     named = str(ds.get("PatientID", "")).startswith(PATIENT_PREFIX)
     return named and (ds.get("StudyDescription") == STUDY_DESCRIPTION or ds.get("DeidentificationMethod") == METHOD)

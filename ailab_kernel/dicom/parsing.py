@@ -18,7 +18,7 @@ from ailab_kernel.ground.errors import DicomError
 MAX_BYTES = 1 << 30
 # What a deflated data set may hold at least, and how many times its bytes beyond: images shrink to a half or third,
 # empty masks to a thousandth, bombs too.
-_INFLATED_ANYWAY, _INFLATED_TIMES = 1 << 27, 64
+_INFLATED_ANYWAY, _INFLATED_TIMES = 1 << 26, 64
 DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE = 128
 _PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010))

@@ -115,7 +115,7 @@ class Jobs:
             client.cancel_workflow(job)
 
     def work(self, *, until_empty: bool = True, worker: str = "worker") -> None:
-        """Work the queue off; jobs that a killed worker of the same name left running are taken up again.
+        """Work the queue off; jobs that a killed worker left running, whatever its name, are taken up again.
 
         Parameters
         ----------
@@ -136,6 +136,7 @@ class Jobs:
             try:
                 with self._client() as client:
                     while not until_empty or _open(client):
+                        _adopt(self._url, client, worker)
                         time.sleep(_POLL_S)
             finally:
                 DBOS.destroy()
@@ -162,16 +163,22 @@ def _migrate(url: str) -> None:
 
 @contextmanager
 def _only(url: str, worker: str) -> "Iterator[None]":
-    """Hold the worker's name; the system or the database lets go of it when this process dies."""
-    from sqlalchemy import make_url
-
-    made = make_url(url)
-    hold = _file_lock if made.get_backend_name() == "sqlite" else _database_lock
-    with hold(made, worker) as held:
+    """Hold the worker's name, or say who does."""
+    with _hold(url, worker) as held:
         if not held:
             msg = f"a worker named {worker!r} is at work on this queue; wait for it, or give this one another name"
             raise JobError(msg)
         yield
+
+
+@contextmanager
+def _hold(url: str, worker: str) -> "Iterator[bool]":
+    """Try to hold a worker's name; the system or the database lets go of it when this process dies."""
+    from sqlalchemy import make_url
+
+    made = make_url(url)
+    with (_file_lock if made.get_backend_name() == "sqlite" else _database_lock)(made, worker) as held:
+        yield held
 
 
 @contextmanager
@@ -196,6 +203,17 @@ def _database_lock(url: "URL", worker: str) -> "Iterator[bool]":
             yield bool(connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}))
     finally:
         engine.dispose()
+
+
+def _adopt(url: str, client: Any, worker: str) -> None:
+    """Take up what dead workers of other names left running: whoever holds no lock on its name is dead."""
+    from dbos import DBOS
+
+    running = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
+    for name in {status.executor_id for status in running} - {worker, None}:
+        with _hold(url, name) as held:
+            if held:
+                DBOS._recover_pending_workflows([name])
 
 
 def _launch(url: str, worker: str) -> None:

@@ -15,7 +15,7 @@ from tests.databases import postgres
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"log": "tests.work.tasks:log", "die": "tests.work.tasks:die", "gone": "tests.work.tasks:no_such_thing"}
-WORKER = "import sys; from ailab_kernel.work.jobs import Jobs; Jobs(sys.argv[1], kinds={}).work()"
+WORKER = "import sys; from ailab_kernel.work.jobs import Jobs; Jobs(sys.argv[1], kinds={}).work(worker=sys.argv[2])"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -40,8 +40,8 @@ def lines(tmp_path):
     return path
 
 
-def start(url: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", WORKER, url], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def start(url: str, name: str = "worker") -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", WORKER, url, name], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def work(url: str) -> int:
@@ -109,6 +109,26 @@ def test_killed_in_the_middle_and_taken_up_again(url, jobs, lines):
     assert [jobs.get(job).state for job in (first, second)] == ["done", "done"]
     told = lines.read_text().splitlines()
     assert told.count("end 1") == told.count("end 2") == 1
+
+
+def test_what_a_dead_worker_of_another_name_left_is_taken_up(url, jobs, lines):
+    left = jobs.submit("log", {"n": 1, "log": str(lines), "sleep": 1.5})
+    process = start(url, "one that never comes back")
+    wait_for(lambda: "start 1" in lines.read_text(), 30, "the job did not start")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert work(url) == 0
+    assert jobs.get(left).state == "done"
+    assert lines.read_text().splitlines().count("end 1") == 1
+
+
+def test_what_a_living_worker_does_is_left_to_it(url, jobs, lines):
+    jobs.submit("log", {"n": 1, "log": str(lines), "sleep": 3})
+    process = start(url, "busy")
+    wait_for(lambda: "start 1" in lines.read_text(), 30, "the job did not start")
+    assert work(url) == 0
+    process.communicate(timeout=90)
+    assert lines.read_text().splitlines().count("start 1") == 1
 
 
 @pytest.mark.slow

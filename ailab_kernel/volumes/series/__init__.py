@@ -4,6 +4,7 @@
 `volumes_from_folder` read every volume there is, and set aside the rest with the reason.
 """
 
+from .headers import attributes_of
 from .reading import (
     Found,
     Refused,
@@ -13,4 +14,5 @@ from .reading import (
     volumes_from_folder,
 )
 
-__all__ = ["Found", "Refused", "volume_from_datasets", "volume_from_files", "volumes_from_files", "volumes_from_folder"]
+__all__ = ["Found", "Refused", "attributes_of", "volume_from_datasets", "volume_from_files", "volumes_from_files",
+           "volumes_from_folder"]  # fmt: skip

@@ -1,11 +1,11 @@
 """The headers of a volume's slices, parsed when somebody looks at them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from pydicom import Dataset
 
-from .instance import Instance
+from .instance import DatasetFields, Instance
 
 
 class Headers(Sequence[Dataset]):
@@ -33,6 +33,17 @@ class Headers(Sequence[Dataset]):
             self._parsed[number] = self._instances[number].header()
         return self._parsed[number]
 
-    def values(self, keyword: str) -> tuple[str, ...]:
-        """Return an attribute of every slice as text, without parsing the whole header where that can be spared."""
-        return tuple(instance.text(keyword) for instance in self._instances)
+    def attributes(self, *keywords: str) -> Iterator[dict[str, str]]:
+        """Attributes of each slice as text, without parsing whole headers where that can be spared."""
+        for instance in self._instances:
+            yield {keyword: instance.text(keyword) for keyword in keywords}
+
+
+def attributes_of(headers: Sequence[Dataset], *keywords: str) -> Iterator[dict[str, str]]:
+    """Attributes of each slice of a volume by keyword, as text; empty where absent."""
+    if isinstance(headers, Headers):
+        yield from headers.attributes(*keywords)
+        return
+    for ds in headers:
+        fields = DatasetFields(ds)
+        yield {keyword: fields.text(keyword) for keyword in keywords}
