@@ -18,7 +18,7 @@ check: .venv/ready         ## ruff, types, import floors, clean notebooks
 	$(BIN)/python tests/clean_notebooks.py
 
 bench: .venv/ready         ## ours beside the best peer, as ratios
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 battery: .venv/ready       ## the long batteries at full count
 	AILAB_BATTERY=full $(PYTEST) -m battery

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,11 @@ class Orthanc:
     password: str = ""
 
     @property
+    def dimse(self) -> str:
+        """URL that ``open_archive`` takes for DIMSE."""
+        return f"dimse://127.0.0.1:{self.dicom_port}/ORTHANC"
+
+    @property
     def url(self) -> str:
         """URL that ``open_archive`` takes."""
         credentials = f"{self.user}:{self.password}@" if self.user else ""
@@ -58,7 +64,8 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, *, users: dict[str, str] | None = None, lua: str = "") -> Iterator[Orthanc]:
+def orthanc(folder: Path, *, users: dict[str, str] | None = None, lua: str = "",
+            destinations: dict[str, int] | None = None, settings: dict | None = None) -> Iterator[Orthanc]:
     """A fresh Orthanc with DICOMweb and C-STORE, its storage in ``folder``, ended with the block.
 
     Parameters
@@ -67,15 +74,21 @@ def orthanc(folder: Path, *, users: dict[str, str] | None = None, lua: str = "")
         Names and passwords; anybody may enter where it is left out.
     lua
         Script that Orthanc runs, for example a ``ReceivedInstanceFilter``.
+    destinations
+        AE titles that C-MOVE may send to, each with its port on 127.0.0.1 out here.
+    settings
+        More of Orthanc's own settings.
     """
     need_service("Orthanc", str(DICOMWEB_PLUGIN), package="orthanc orthanc-dicomweb")
     need_service("unshare", "ip", package="util-linux iproute2")
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "orthanc.json"
     (folder / "script.lua").write_text(lua)
-    config.write_text(json.dumps(_config(folder, users)))
-    with (folder / "orthanc.log").open("wb") as log, _ports() as (http, dicom):
-        process = _start([shutil.which("Orthanc") or "Orthanc", str(config)], {http: _HTTP, dicom: _DICOM}, log)
+    modalities = {aet: [aet, "127.0.0.1", port] for aet, port in (destinations or {}).items()}
+    config.write_text(json.dumps(_config(folder, users) | {"DicomModalities": modalities} | (settings or {})))
+    command = [shutil.which("Orthanc") or "Orthanc", str(config)]
+    with (folder / "orthanc.log").open("wb") as log, _ports() as (http, dicom), _ways_out(destinations) as before:
+        process = _start([*before, *command], {http: _HTTP, dicom: _DICOM}, log)
         try:
             if process.stdout.readline() != b"ready\n":
                 _not_started(folder / "orthanc.log")
@@ -91,6 +104,20 @@ def _ports() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield http, dicom
 
 
+@contextmanager
+def _ways_out(destinations: dict[str, int] | None) -> Iterator[list[str]]:
+    """What to run before a server so that its own 127.0.0.1 leads out to these ports."""
+    if not destinations:
+        yield []
+        return
+    from tests.archives import outward
+
+    with tempfile.TemporaryDirectory() as folder:              # a socket's path may have but some 100 characters
+        ports = {port: Path(folder) / str(port) for port in destinations.values()}
+        with outward.outside(ports):
+            yield [sys.executable, outward.__file__, *(f"{port}:{path}" for port, path in ports.items()), "--"]
+
+
 def _start(command: list[str], ports: dict[socket.socket, int], log: object) -> subprocess.Popen:
     """Start the server in its own network; the relay in front of it answers ``ready``."""
     own_network = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
@@ -98,6 +125,7 @@ def _start(command: list[str], ports: dict[socket.socket, int], log: object) -> 
              *(f"{outside.fileno()}:{inside}" for outside, inside in ports.items()), "--", *command]
     return subprocess.Popen([*own_network, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *relay],
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                            env=os.environ | {"TCP_NODELAY": "1"},     # DCMTK inside waits 40 ms for each answer else
                             pass_fds=[outside.fileno() for outside in ports])
 
 

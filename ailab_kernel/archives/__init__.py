@@ -1,7 +1,8 @@
-"""Image archives behind one protocol: a plain folder, or a PACS over DICOMweb.
+"""Image archives behind one protocol: a plain folder, or a PACS over DICOMweb or DIMSE.
 
-``open_archive("folder:PATH")`` or ``open_archive("dicomweb+https://host/dicom-web")``; then ``search_studies``,
-``search_series``, ``retrieve``, ``store`` and ``delete`` mean the same everywhere.
+``open_archive("folder:PATH")``, ``open_archive("dicomweb+https://host/dicom-web")`` or
+``open_archive("dimse://AILAB@host:4242/PACS")``; then ``search_studies``, ``search_series``, ``retrieve``,
+``retrieve_files``, ``store`` and ``delete`` mean the same everywhere.
 """
 
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .archive import Archive, Refused, Series, SeriesList, Stored, Studies, Study, open_archive, register
     from .dicomweb import DicomwebArchive
+    from .dimse import DimseArchive
     from .folder import FolderArchive
     from .reindex import Reindexed
 
@@ -18,11 +20,12 @@ _ROOMS = {
                  "register"),
     ".folder": ("FolderArchive",),
     ".dicomweb": ("DicomwebArchive",),
+    ".dimse": ("DimseArchive",),
     ".reindex": ("Reindexed",),
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
-__all__ = ["Archive", "DicomwebArchive", "FolderArchive", "Refused", "Reindexed", "Series", "SeriesList", "Stored",
-           "Studies", "Study", "open_archive", "register"]
+__all__ = ["Archive", "DicomwebArchive", "DimseArchive", "FolderArchive", "Refused", "Reindexed", "Series",
+           "SeriesList", "Stored", "Studies", "Study", "open_archive", "register"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ailab_kernel.ground.errors import SettingsError
@@ -126,6 +127,9 @@ class Archive(Protocol):
     def retrieve(self, series: Series) -> "Iterator[Dataset]":
         """Instances of a series, one by one as they arrive; NotFound when the archive has none."""
 
+    def retrieve_files(self, series: Series) -> Iterator[bytes | Path]:
+        """The same instances as whole PS3.10 files, unparsed and as stored: their bytes, or where the file is."""
+
     def store(self, datasets: "Iterable[Dataset]") -> Stored:
         """Keep instances. Those counted are durable; one with a known UID and other content is refused."""
 
@@ -134,7 +138,8 @@ class Archive(Protocol):
 
 
 _FACTORIES: dict[str, Callable[[str], Archive]] = {}
-_BUILT_IN = {"folder": ".folder", "dicomweb+http": ".dicomweb", "dicomweb+https": ".dicomweb"}
+_BUILT_IN = {"folder": ".folder", "dicomweb+http": ".dicomweb", "dicomweb+https": ".dicomweb", "dimse": ".dimse",
+             "dimse+tls": ".dimse"}
 
 
 def register(scheme: str, factory: Callable[[str], Archive]) -> None:
@@ -143,7 +148,8 @@ def register(scheme: str, factory: Callable[[str], Archive]) -> None:
 
 
 def open_archive(url: str) -> Archive:
-    """Archive at ``url``: ``folder:PATH`` or ``dicomweb+http(s)://[user:password@]host[:port]/path``.
+    """Archive at ``url``: ``folder:PATH``, ``dicomweb+http(s)://[user:password@]host[:port]/path`` or
+    ``dimse(+tls)://[CALLING@]host[:port]/CALLED``, whose options :func:`.dimse.peer.peer_of` lists.
 
     Raises
     ------

@@ -83,13 +83,11 @@ class FolderArchive:
 
     def retrieve(self, series: Series) -> Iterator[Dataset]:
         """Instances file by file, in the order of Instance Number (0020,0013)."""
-        rows: list[Row] = []
-        if self._opened():
-            with self._index.reading() as db:
-                rows = table.rows_of(db, series.study_uid, series.uid)
-        if not rows:
-            raise NotFound(f"no series {series.uid} in {self.url}; search the archive again")
-        return (self._read(row) for row in rows)
+        return (self._read(row) for row in self._instances(series))
+
+    def retrieve_files(self, series: Series) -> Iterator[Path]:
+        """Where the files are, in the order of Instance Number (0020,0013); for reading only."""
+        return (self._checked(row) for row in self._instances(series))
 
     def store(self, datasets: Iterable[Dataset]) -> Stored:
         """Keep instances, durable when this returns; repeated stores change nothing.
@@ -145,12 +143,30 @@ class FolderArchive:
         with self._index.reading() as db:
             return table.series_rows(db, studies)
 
+    def _instances(self, series: Series) -> list[Row]:
+        rows: list[Row] = []
+        if self._opened():
+            with self._index.reading() as db:
+                rows = table.rows_of(db, series.study_uid, series.uid)
+        if not rows:
+            raise NotFound(f"no series {series.uid} in {self.url}; search the archive again")
+        return rows
+
     def _read(self, row: Row) -> Dataset:
+        with self._reading(row):
+            return read_dataset(self._checked(row))
+
+    def _checked(self, row: Row) -> Path:
         path = self.root / row.path
-        try:
+        with self._reading(row):
             if path.stat().st_size != row.size:
                 raise DicomError(f"the file changed since it was stored, {row.size} bytes then")
-            return read_dataset(path)
+        return path
+
+    @contextmanager
+    def _reading(self, row: Row) -> Iterator[None]:
+        try:
+            yield
         except (DicomError, FileNotFoundError) as error:
             raise ArchiveError(f"instance {row.uid} in {self.url} cannot be read ({error}); restore the file, or call "
                                "reindex() to take the folder as it is") from error

@@ -46,6 +46,11 @@ class Instance:
     content: str
 
 
+def is_file(data: bytes) -> bool:
+    """Whether bytes begin as a PS3.10 file does (section 7.1)."""
+    return data[128:132] == b"DICM"
+
+
 def uid_of(ds: Dataset) -> str:
     """SOP Instance UID to name a refused instance by; a placeholder where it cannot be shown."""
     try:

@@ -31,7 +31,7 @@ _PAGE = 200
 _ANY_CASE = re.compile(r"[^0-9._~*?-]")
 _UIDS_AT_ONCE = 50                             # 50 UIDs of 64 characters keep a URL below 4 KiB
 _ENCODED, _FOREIGN = re.compile(r"[^A-Za-z0-9._~*?-]"), re.compile(r"[^\x00-\x7f]+")
-_COUNTS = ("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances")
+COUNTS = ("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances")
 
 Attributes = dict[str, str | tuple[str, ...]]
 
@@ -45,20 +45,21 @@ def find(client: "DICOMwebClient", conditions: Iterable[Condition], *, server: S
     return list(found.values())
 
 
-def queries(conditions: Iterable[Condition]) -> Iterator[dict[str, str]]:
-    """Search filters that together ask for the conditions or more: lists of UIDs as such (PS3.4 C.2.2.2.2), other lists
-    value by value.
+def queries(conditions: Iterable[Condition], *, separator: str = ",") -> Iterator[dict[str, str]]:
+    """Search filters that together ask for the conditions or more: lists of UIDs as such (PS3.4 C.2.2.2.2, parted by
+    ``separator``), other lists value by value.
     """
     conditions = tuple(conditions)
-    for values in product(*(_values(one) for one in conditions)):
+    for values in product(*(_values(one, separator) for one in conditions)):
         yield {one.keyword: value for one, value in zip(conditions, values, strict=True)}
 
 
-def _values(one: Condition) -> list[str]:
+def _values(one: Condition, separator: str) -> list[str]:
     if one.vr != "UI":
         unsure = _ANY_CASE if one.keyword in FREE_TEXT else _ENCODED
         return [unsure.sub("?", _FOREIGN.sub("*", value)) for value in one.values]
-    return [",".join(one.values[begin:begin + _UIDS_AT_ONCE]) for begin in range(0, len(one.values), _UIDS_AT_ONCE)]
+    return [separator.join(one.values[begin:begin + _UIDS_AT_ONCE])
+            for begin in range(0, len(one.values), _UIDS_AT_ONCE)]
 
 
 def _pages(client: "DICOMwebClient", server: Server, level: str, query: dict[str, str]) -> Iterator[Attributes]:
@@ -90,7 +91,7 @@ def _attributes(item: dict[str, Any], keywords: Iterable[str]) -> Attributes:
         element = item.get(f"{tag_for_keyword(keyword):08X}")
         if element is not None:
             values = tuple(_text(value) for value in element.get("Value") or ())
-            found["instances" if keyword in _COUNTS else keyword] = (
+            found["instances" if keyword in COUNTS else keyword] = (
                 values if keyword == "ModalitiesInStudy" else "\\".join(values))
     return found
 

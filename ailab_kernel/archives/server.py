@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +21,14 @@ from ailab_kernel.ground.errors import (
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
+    from requests import Response, Session
     from requests.adapters import HTTPAdapter
 
 _OPTIONS = ("token_env", "password_env", "timeout")
 _CONNECT_S, _ANSWER_S = 5.0, 60.0
 _ATTEMPTS, _PAUSE_MS = 2, 250                  # a server that says it is busy (429, 503) is asked again
+_BUSY = (429, 503)
+_AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _REFUSALS = {
     401: "does not accept the credentials; give user:password@ or ?token_env=NAME in the archive's URL",
     403: "does not allow this; ask its administrator for the right, or use another account",
@@ -56,22 +60,39 @@ class Server:
         """Host and port, to name the server by."""
         return urlsplit(self.base).netloc
 
-    def connect(self, *, attempts: int = _ATTEMPTS) -> "DICOMwebClient":
-        """Client with the credentials; nothing is sent yet."""
+    def session(self) -> "Session":
+        """HTTP session with the credentials; nothing is sent yet."""
         import requests
-        from dicomweb_client import DICOMwebClient
 
-        logging.getLogger("dicomweb_client").addHandler(logging.NullHandler())    # its warnings say nothing to a user
         session = requests.Session()
         session.mount(self.base, _plain_adapter())
         if self.user:
             session.auth = (self.user, self.password)
-        headers = {"Accept-Encoding": "identity"}      # deflating pixels costs Orthanc 20 ms a slice and saves little
+        session.headers["Accept-Encoding"] = "identity"    # deflating pixels costs Orthanc 20 ms a slice, saves little
         if self.token_env:
-            headers["Authorization"] = f"Bearer {_variable(self.token_env)}"
-        client = DICOMwebClient(self.base, session=session, headers=headers, timeout=(_CONNECT_S, self.timeout_s))
+            session.headers["Authorization"] = f"Bearer {_variable(self.token_env)}"
+        return session
+
+    def connect(self, session: "Session", *, attempts: int = _ATTEMPTS) -> "DICOMwebClient":
+        """Client that speaks through ``session``."""
+        from dicomweb_client import DICOMwebClient
+
+        logging.getLogger("dicomweb_client").addHandler(logging.NullHandler())    # its warnings say nothing to a user
+        client = DICOMwebClient(self.base, session=session, timeout=(_CONNECT_S, self.timeout_s))
         client.set_http_retry_params(max_attempts=attempts, wait_exponential_multiplier=_PAUSE_MS)
         return client
+
+    def get(self, session: "Session", path: str) -> "Response":
+        """Answer to WADO-RS at ``path`` as it begins, its body still to come, in any transfer syntax: as stored."""
+        for attempt in range(_ATTEMPTS):
+            time.sleep(_PAUSE_MS / 1000 * 2**attempt if attempt else 0.0)
+            response = session.get(f"{self.base}/{path}", headers={"Accept": _AS_STORED}, stream=True,
+                                   timeout=(_CONNECT_S, self.timeout_s))
+            if response.status_code not in _BUSY:
+                response.raise_for_status()
+                return response
+            response.close()
+        raise ArchiveUnreachable(f"{self.host} is too busy to retrieve; try again later")
 
 
 def server_of(url: str) -> Server:
@@ -114,6 +135,7 @@ def answers(server: Server, act: str, *, missing: str = "", missing_is: type[Ail
     """
     import requests
     from retrying import RetryError
+    from urllib3.exceptions import HTTPError as StreamError
 
     host = server.host
     try:
@@ -129,11 +151,12 @@ def answers(server: Server, act: str, *, missing: str = "", missing_is: type[Ail
                            "the archive's URL, for example /dicom-web") from None
     except RetryError:
         raise ArchiveUnreachable(f"{host} is too busy to {act}; try again later") from None
-    except requests.RequestException as error:
+    except (requests.RequestException, StreamError) as error:
         raise ArchiveUnreachable(f"no answer from {host} to {act} ({type(error).__name__}); check host and port in the "
                                  "archive's URL, that the archive runs, and the firewall") from None
-    except DicomError as error:
-        raise ArchiveError(f"{host}: {error}") from None
+    except (DicomError, ArchiveError) as error:
+        kind = ArchiveError if isinstance(error, DicomError) else type(error)
+        raise kind(f"{host}: {error}") from None
 
 
 def _plain_adapter() -> "HTTPAdapter":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .asked import Date, Description, Limit, Modality, Study, open_lab, search
-from .show import AsJson, line, show
+from .show import AsJson, line, lines, show
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Search and fill the image archive. Example: ailab archive search --modality CT",
                   no_args_is_help=True)  # fmt: skip
-Url = Annotated[str, typer.Option("--url", help="Another archive than the lab's: folder:PATH, dicomweb+http://...")]
+Url = Annotated[str, typer.Option("--url", help="Another archive than the lab's: folder:PATH, dicomweb+http://..., dimse://...")]
 
 
 @app.command("search")
@@ -78,6 +78,27 @@ def delete(
         _archive(url).delete(study, series)
     told = "deleted" if yes else "would be deleted; add --yes"
     show({"study": study, "series": series, "deleted": yes}, as_json=as_json, table=lambda: line(f"{study} {told}"))
+
+
+@app.command()
+def verify(
+    url: Annotated[str, typer.Argument(help="The archive: folder:PATH, dimse://..., default: the lab's.")] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send the orientation canary there and back: identical, flipped or shifted? Example: ailab archive verify."""
+    from ailab_kernel.datasets.canary import run_canary
+
+    report = run_canary(_archive(url))
+    body = {
+        "identical": report.identical, "notes": report.notes,
+        **{name: {"verdict": str(one), "identical": one.identical, "flipped": one.flipped,
+                  "transposed": one.transposed, "shift_mm": one.shift_mm, "shift_voxels": one.shift_voxels}
+           for name, one in (("image", report.image), ("seg", report.seg))},
+    }  # fmt: skip
+    show(body, as_json=as_json, table=lambda: lines(str(report).splitlines()))
+    if not report.identical:
+        raise typer.Exit(1)
 
 
 def _archive(url: str) -> "Archive":

@@ -45,10 +45,10 @@ def make(
 
 
 def made(seeds: Sequence[int], **how: Any) -> "Iterator[list[Dataset]]":
-    """Make phantoms on every core, with progress; ``how`` is that of `datasets.phantom_dicom.make_objects`."""
+    """Make phantoms on every core, with progress; ``how`` is that of `datasets.phantoms.make_objects`."""
     from functools import partial
 
-    from ailab_kernel.datasets.phantom_dicom import make_objects
+    from ailab_kernel.datasets.phantoms import make_objects
     from ailab_kernel.work.processes import each
 
     yield from track(each(partial(make_objects, **how), seeds), what="phantoms made", total=len(seeds))

@@ -43,24 +43,6 @@ def to_dicom(study: "PhantomStudy") -> "tuple[list[Dataset], Dataset | None]":
     return instances, write_seg(study.truth, volume_from_datasets(instances), provenance)
 
 
-def make_objects(
-    seed: int,
-    *,
-    style: str,
-    size: tuple[int, int, int],
-    spacing_mm: tuple[float, float, float] | None = None,
-    truth: bool = True,
-) -> list[Dataset]:
-    """Draw and scan a phantom (`phantoms.random_phantom`): its CT instances and, when ``truth`` is set, its SEG."""
-    from .phantoms import make, random_phantom
-
-    study = make(random_phantom(seed, style=style, size=size, spacing_mm=spacing_mm))
-    if not truth:
-        return write_series(study)
-    instances, seg = to_dicom(study)
-    return [*instances, *([seg] if seg is not None else [])]
-
-
 def is_phantom(ds: "Dataset | Mapping[str, str]") -> bool:
     """Whether the instance says that it is a phantom's: by its patient and by its study or de-identification method."""
     named = str(ds.get("PatientID", "")).startswith(PATIENT_PREFIX)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -28,9 +29,12 @@ from ailab_kernel.volumes.volume import Volume
 from .anatomy import Body
 from .drawing import draw_patient, draw_traits
 from .painting import AIR_HU, CAVITY, LESION, LUNG, WALL, Canvas, paint
-from .phantom_dicom import to_dicom
+from .phantom_dicom import to_dicom, write_series
 from .space import Box, Space
 from .styles import COVERAGE, STYLES, Exam, Kernel, Scanner, Style
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 TRUTH_LABELS = (
     Label(LUNG, "lung", LUNG_CODE, color=(90, 160, 220)),
@@ -169,6 +173,22 @@ def make(phantom: Phantom) -> PhantomStudy:
     volume = Volume(np.rint(hu).astype(np.int16), phantom.grid, study_uid=study_uid(phantom), series_uid=series_uid,
                     frame_of_reference_uid=frame_uid, instance_uids=images, facts=facts)  # fmt: skip
     return PhantomStudy(volume, Mask(labels, phantom.grid, TRUTH_LABELS), phantom)
+
+
+def make_objects(
+    seed: int,
+    *,
+    style: str,
+    size: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float] | None = None,
+    truth: bool = True,
+) -> "list[Dataset]":
+    """Draw and scan a phantom (`random_phantom`): its CT instances and, when ``truth`` is set, its SEG."""
+    study = make(random_phantom(seed, style=style, size=size, spacing_mm=spacing_mm))
+    if not truth:
+        return write_series(study)
+    instances, seg = to_dicom(study)
+    return [*instances, *([seg] if seg is not None else [])]
 
 
 def _grid(t: Mapping[str, float], coverage: str, size: tuple[int, int, int],
@@ -312,5 +332,5 @@ def _smooth(array: np.ndarray, sigmas: tuple[float, ...] | list[float]) -> None:
             ndimage.gaussian_filter1d(array, sigma, axis=axis, output=array, truncate=3.0, mode="nearest")
 
 
-__all__ = ["STYLES", "TRUTH_LABELS", "Phantom", "PhantomStudy", "make", "random_phantom",
+__all__ = ["STYLES", "TRUTH_LABELS", "Phantom", "PhantomStudy", "make", "make_objects", "random_phantom",
            "study_uid", "to_dicom"]  # fmt: skip

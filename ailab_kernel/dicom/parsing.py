@@ -20,6 +20,7 @@ MAX_BYTES = 1 << 30
 # empty masks to a thousandth, bombs too.
 _INFLATED_ANYWAY, _INFLATED_TIMES = 1 << 26, 64
 DEFLATED = "1.2.840.10008.1.2.1.99"
+_PER_FRAME = 0x52009230
 _PREAMBLE = 128
 _PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010))
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -48,7 +49,7 @@ def is_dicom(path: str | Path) -> bool:
 
 
 def read_dataset(source: Source, *, max_bytes: int = MAX_BYTES) -> Dataset:
-    """Whole data set of a PS3.10 file, every element decoded, so that nothing malformed can surface later.
+    """Whole data set of a PS3.10 file, decoded (but for its frames' groups), so that nothing malformed surfaces later.
 
     Parameters
     ----------
@@ -127,8 +128,13 @@ def _inflated(data: bytes, body: int, max_bytes: int) -> Dataset:
 
 
 def _decode_all(ds: Dataset) -> None:
-    """Decode every element now: pydicom does it on first access, where no one expects an error."""
-    for element in ds:
+    """Decode every element now: pydicom does it on first access, where no one expects an error.
+
+    Per-frame Functional Groups Sequence (5200,9230) stays as it is: thousands of frames take seconds, and whoever reads
+    frames guards that.
+    """
+    for tag in ds.keys() - {_PER_FRAME}:
+        element = ds[tag]
         if element.VR == "SQ":
             for item in element.value:
                 _decode_all(item)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ailab_kernel.ground.errors import ParameterError
 
+from .scenario import SCENARIO
 from .tiers import Tier, larger, tier
 
 TRAIN = {
@@ -25,6 +26,22 @@ TRAIN = {
 DIMENSIONS = {"2d": 0.2, "3d": 1.0}
 ALGORITHMS = {"characterization": 0.5, "secondary-capture": 0.5, "segmentation": 1.0, "markup": 1.0}
 # Workload: what is done, exams an hour above which Medium is needed (3.1).
+QUESTIONS = {
+    "annotate_exams_per_hour": "Exams annotated an hour (0: none)",
+    "train": "Training: none, fine-tune, new or multiple",
+    "validate_exams_per_hour": "Exams that models are validated on an hour (0: none)",
+    "infer_exams_per_hour": "Exams inferred an hour (0: none)",
+    "image_mb": "Size of one image, MB (CT 0.5, mammography 30)",
+    "images_per_study": "Images a study (X-ray 2, CT or MRI hundreds)",
+    "dimensions": "Analysis: 2d or 3d",
+    "algorithm": "Algorithm: characterization, secondary-capture, segmentation or markup",
+    "studies_per_day": "Studies that the institution generates a day",
+    "data_scientists": "Data scientists who train at one time",
+    "start_small": "Is a pilot enough to start (yes or no)",
+    "annotated_studies": "Annotated studies that are kept",
+    "models": "Models that are kept",
+    "retention_years": "Years that results, models and annotated studies are kept",
+}
 RATES = {"annotate": ("annotating", 10.0), "validate": ("validating", 30.0), "infer": ("inferring", 30.0)}
 TYPICAL_STUDY_MB = 160.0  # a chest CT of 300 slices of 512x512 at 16 bit
 _MANY_STUDIES, _FEW_STUDIES, _TEAM = 300.0, 100.0, 10
@@ -132,6 +149,7 @@ def size(answers: Answers) -> Sizing:
         reasons.append(reason)
     workloads["train"], reason = _train(answers, weight)
     reasons.append(reason)
+    reasons += _expected(answers)
     reasons += _raise_by_factors(answers, workloads)
     wanted = [name for name in workloads.values() if name != "n/a"]
     found = "pilot"
@@ -178,6 +196,14 @@ def _train(answers: Answers, weight: float) -> tuple[str, str]:
     if answers.train == "new" and heavy:
         return "large", f"train (3.1): {doing}; exams, team or institution are large: large"
     return name, f"train (3.1): {doing}: {name}"
+
+
+def _expected(answers: Answers) -> list[str]:
+    """What 3.4 expects of smaller sizes, where it speaks of what is done here."""
+    done = {"Train": answers.train == "fine-tune", "Annotate": answers.annotate_exams_per_hour > 0,
+            "Validate": answers.validate_exams_per_hour > 0, "Infer": answers.infer_exams_per_hour > 0}  # fmt: skip
+    return [f"sample scenario (3.4): {row.metric}: {row.pilot} on Pilot, {row.small} on Small of processing time"
+            for row in SCENARIO if done[row.workflow]]  # fmt: skip
 
 
 def _raise_by_factors(answers: Answers, workloads: dict[str, str]) -> list[str]:

@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     home: Path = Field(Path("lab"), description="Folder that holds the lab's catalog, objects, runs and reports.")
-    archive: str = Field("folder:archive", description="Image archive: folder:PATH or dicomweb+http(s)://HOST/PATH.")
+    archive: str = Field("folder:archive", description=(
+        "Image archive: folder:PATH, dicomweb+http(s)://HOST/PATH or dimse(+tls)://[CALLING@]HOST:PORT/CALLED."))
     catalog: str = Field("", description="Catalog database URL; empty is SQLite in home, or postgresql+psycopg://...")
     objects: str = Field("objects", description="Object store: a folder below home, or an fsspec URL such as s3://...")
     jobs: str = Field("", description="Job database URL; empty is SQLite in home, or postgresql://...")

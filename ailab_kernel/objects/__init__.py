@@ -1,1 +1,1 @@
-"""What we write about images: segmentations and structured reports, byte-equal when they are made again."""
+"""What is written about images: segmentations, structures, reports, pictures; ours byte-equal when made again."""

@@ -63,7 +63,7 @@ class Provenance:
         return derived_uid(*self.made_from, self.kind, self.reader, role)
 
 
-def settle(ds: Dataset, provenance: Provenance, *, sop_uid: str) -> Dataset:
+def settle(ds: Dataset, provenance: Provenance, *, sop_uid: str, syntax: UID = ExplicitVRLittleEndian) -> Dataset:
     """Give an object dates, numbers and file meta information that do not depend on when or where it was written."""
     date, time = f"{provenance.when:%Y%m%d}", f"{provenance.when:%H%M%S}"
     for keyword in ("ContentDate", "SeriesDate", "InstanceCreationDate"):
@@ -78,7 +78,7 @@ def settle(ds: Dataset, provenance: Provenance, *, sop_uid: str) -> Dataset:
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, UID(sop_uid)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = syntax
     meta.ImplementationClassUID, meta.ImplementationVersionName = UID(IMPLEMENTATION), "AILAB"
     ds.file_meta = meta
     return ds

@@ -12,11 +12,10 @@ from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.volume import Volume
 
 from .provenance import MANUFACTURER, Provenance, settle
-from .seg import coded
-from .source import source_images
+from .source import need_images, source_images
 
 if TYPE_CHECKING:
-    from highdicom.sr import VolumetricROIMeasurementsAndQualitativeEvaluations
+    from highdicom.sr import CodedConcept, VolumetricROIMeasurementsAndQualitativeEvaluations
 
 _SERIES_NUMBER = 9001
 _PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
@@ -45,9 +44,7 @@ def write_sr(mask: Mask, vol: Volume, provenance: Provenance, *, seg: Dataset) -
     """
     from highdicom.sr import Comprehensive3DSR, MeasurementReport
 
-    if not vol.headers:
-        msg = "a structured report refers to DICOM images, and this volume has none (NIfTI input?)"
-        raise ObjectError(msg)
+    need_images(vol, "a structured report")
     with guarded(f"headers of series {vol.series_uid}"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # highdicom comments on headers of other makers; they are kept as they are
         report = MeasurementReport(
@@ -98,6 +95,13 @@ def _group(
     )  # fmt: skip
 
 
+def coded(code: Code) -> "CodedConcept":
+    """Return the code as highdicom's coded concept."""
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(code.value, code.scheme, code.meaning)
+
+
 def read_sr_volumes(ds: Dataset) -> dict[str, float]:
     """Return the volume in ml of each measurement group of a TID 1500 report, by tracking identifier.
 
@@ -127,5 +131,3 @@ def _measured(group: Dataset) -> tuple[str, float]:
     if tracking is None or volume is None:
         return "", 0.0
     return str(tracking.TextValue), float(volume.MeasuredValueSequence[0].NumericValue)
-
-

@@ -17,7 +17,7 @@ class Label:
     Attributes
     ----------
     index
-        Value in the label map, 1 to 255.
+        Value in the label map, 1 to 255, or to 65535 where there are more labels.
     name
         Kebab-case name for people, e.g. ``heart-wall``.
     code, category
@@ -40,7 +40,7 @@ class Mask:
     Attributes
     ----------
     array
-        uint8, shape (slices, rows, columns), 0 is background; read-only.
+        uint8, or uint16 where a label's value needs it, shape (slices, rows, columns), 0 is background; read-only.
     grid
         Shape and LPS affine, the source volume's own.
     labels
@@ -60,10 +60,27 @@ class Mask:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Number of voxels of each value, shape (256,)."""
-        # Slice by slice: bincount widens what it counts to eight bytes, which then stays in the processor's cache.
-        return sum((np.bincount(plane.ravel(), minlength=256) for plane in self.array), np.zeros(256, np.int64))
+        """Number of voxels of each value, int64, shape (256,), or (largest value or label + 1,) where that is more."""
+        return self.slice_counts.sum(axis=0)
+
+    @cached_property
+    def slice_counts(self) -> np.ndarray:
+        """Number of voxels of each value in each slice, int64, shape (slices, 256 or more) as in `counts`."""
+        largest = 255 if self.array.dtype == np.uint8 else int(self.array.max(initial=255))
+        size = 1 + max(largest, *(label.index for label in self.labels), 255)
+        return np.stack([_histogram(plane, size) for plane in self.array])
 
     def volumes_ml(self) -> dict[str, float]:
         """Volume of each label, ml, by label name."""
         return {label.name: float(self.counts[label.index]) * self.grid.voxel_ml for label in self.labels}
+
+
+def _histogram(plane: np.ndarray, size: int) -> np.ndarray:
+    """Voxels of each value; words of eight bytes that are all background, most of them, are only counted."""
+    flat = plane.reshape(-1)
+    if flat.nbytes % 8 == 0:
+        words = flat.view(np.uint64)
+        flat = words[words != 0].view(flat.dtype)
+    counts = np.bincount(flat, minlength=size)
+    counts[0] += plane.size - flat.size
+    return counts

@@ -9,7 +9,7 @@ keeps its world position for every scale, which triangle-filter antialiasing doe
 import math
 from collections.abc import Sequence
 from itertools import permutations
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from scipy import ndimage, sparse
@@ -17,6 +17,10 @@ from scipy import ndimage, sparse
 from ailab_kernel.ground.errors import VolumeError
 
 from .geometry import Grid
+from .resample_torch import aligned, general, open_device
+
+if TYPE_CHECKING:
+    import torch
 
 Mode = Literal["linear", "nearest"]
 # Slice axis to head, row axis to posterior, column axis to left: (slice, row, column) as LPS components.
@@ -71,7 +75,9 @@ def model_grid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     return Grid((shape[0], shape[1], shape[2]), grid.affine @ to_source)
 
 
-def to_grid(array: np.ndarray, source: Grid, target: Grid, *, mode: Mode = "linear", fill: float = 0.0) -> np.ndarray:
+def to_grid(
+    array: np.ndarray, source: Grid, target: Grid, *, mode: Mode = "linear", fill: float = 0.0, device: str = ""
+) -> np.ndarray:
     """Samples of ``array`` at the voxel centres of ``target``.
 
     Parameters
@@ -84,14 +90,27 @@ def to_grid(array: np.ndarray, source: Grid, target: Grid, *, mode: Mode = "line
         ``linear`` (antialiased where the target is coarser; float32 out) or ``nearest`` (dtype kept; for labels).
     fill
         Value outside the source's field of view.
+    device
+        Where torch computes it, ``cuda`` or ``auto`` (a GPU where there is one): equal to rounding. Empty: on the
+        processor, equal bit for bit on every machine and with any number of threads.
+
+    Raises
+    ------
+    VolumeError
+        The array is not on ``source``, or no such device is here.
     """
     if array.shape[-3:] != tuple(source.shape):
         raise VolumeError(f"the array has shape {array.shape[-3:]}, its grid {source.shape}; pass the array's own grid")
     to_source = np.linalg.inv(source.affine) @ target.affine
-    steps = _aligned_steps(to_source, source.shape, target.shape)
-    if steps is None:
-        return _general(array, to_source, target.shape, mode, fill)
+    steps, on = _aligned_steps(to_source, source.shape, target.shape), open_device(device)
     linear = mode == "linear"
+    if steps is None:
+        return _general(array, to_source, target.shape, mode=mode, fill=fill, on=on)
+    if on:
+        shares = [(step.axis, weights(step).toarray() if linear else nearest_index(step))
+                  for step in cheapest_first(steps) if not step.trivial]  # fmt: skip
+        out = aligned(np.asarray(array, np.float32) if linear else array, shares, on)
+        return _fill_outside(_reorder(out, steps), steps, fill)
     out = np.asarray(array, np.float32) if linear else array
     for step in cheapest_first(steps):
         out = along(out, step) if linear else _take(out, step)
@@ -187,9 +206,13 @@ def _reorder(array: np.ndarray, steps: list[Step]) -> np.ndarray:
     return array.transpose(*range(lead), *(lead + step.axis for step in steps))
 
 
+def nearest_index(step: Step) -> np.ndarray:
+    """Index of the source voxel nearest to each target voxel, int64, shape (size_out,)."""
+    return np.clip(np.floor(step.centres + 0.5), 0, step.size_in - 1).astype(int)
+
+
 def _take(array: np.ndarray, step: Step) -> np.ndarray:
-    index = np.clip(np.floor(step.centres + 0.5), 0, step.size_in - 1).astype(int)
-    return np.take(array, index, axis=array.ndim - 3 + step.axis)
+    return np.take(array, nearest_index(step), axis=array.ndim - 3 + step.axis)
 
 
 def _fill_outside(array: np.ndarray, steps: list[Step], fill: float) -> np.ndarray:
@@ -207,17 +230,22 @@ def _outside(index: np.ndarray, size: int) -> np.ndarray:
     return (index < -0.5 - _ALIGNED) | (index > size - 0.5 + _ALIGNED)
 
 
-def _general(array: np.ndarray, to_source: np.ndarray, shape: tuple[int, ...], mode: Mode, fill: float) -> np.ndarray:
+def _general(array: np.ndarray, to_source: np.ndarray, shape: tuple[int, ...], *, mode: Mode, fill: float,
+             on: "torch.device | None") -> np.ndarray:  # fmt: skip
     """Grids at an angle: blur along the source axes as far as the target is coarser, then interpolate."""
     linear = mode == "linear"
     flat = array.reshape(-1, *array.shape[-3:])
-    out = np.empty((len(flat), *shape), np.float32 if linear else array.dtype)
     outside = _outside_general(to_source, flat.shape[1:], shape)
-    for channel, image in zip(out, flat, strict=True):
-        smooth = _blurred(image, to_source) if linear else image
-        ndimage.affine_transform(smooth, to_source[:3, :3], to_source[:3, 3], output_shape=shape, output=channel,
-                                 order=1 if linear else 0, mode="nearest")
-        channel[outside] = fill
+    if on:
+        smooth = np.stack([_blurred(image, to_source) for image in flat]) if linear else flat
+        out = general(smooth, to_source, shape, device=on, linear=linear)
+    else:
+        out = np.empty((len(flat), *shape), np.float32 if linear else array.dtype)
+        for channel, image in zip(out, flat, strict=True):
+            smooth = _blurred(image, to_source) if linear else image
+            ndimage.affine_transform(smooth, to_source[:3, :3], to_source[:3, 3], output_shape=shape, output=channel,
+                                     order=1 if linear else 0, mode="nearest")  # fmt: skip
+    out[:, outside] = fill
     return out.reshape(*array.shape[:-3], *shape)
 
 

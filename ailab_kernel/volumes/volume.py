@@ -22,6 +22,8 @@ class Volume:
         Shape and LPS affine of ``array``.
     slope, intercept
         RescaleSlope (0028,1053) and RescaleIntercept (0028,1052): a scalar, or shape (slices, 1, 1).
+    frame_numbers
+        Of each slice in its multi-frame instance, from 1; empty for single-frame images.
     headers
         One header per slice, in slice order, without pixel data; empty for an image that did not come from DICOM.
         They may hold patient data: they stay in memory and are never printed or packed.
@@ -37,6 +39,7 @@ class Volume:
     series_uid: str = ""
     frame_of_reference_uid: str = ""
     instance_uids: tuple[str, ...] = ()
+    frame_numbers: tuple[int, ...] = ()
     headers: Sequence[Dataset] = field(default=(), repr=False)
     facts: dict[str, str] = field(default_factory=dict)
 

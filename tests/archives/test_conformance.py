@@ -3,12 +3,14 @@
 import datetime
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydicom import DataElement, Dataset
 from pydicom.uid import RLELossless
 
 from ailab_kernel.archives import Archive, Series, Studies
+from ailab_kernel.dicom.parsing import read_dataset
 from ailab_kernel.dicom.uids import derived_uid
 from ailab_kernel.ground.errors import NotFound, WrongUse
 from tests.archives.samples import HOSPITAL, Sample, hospital, make
@@ -162,6 +164,29 @@ def test_compressed_instances_stay_as_they_are(archive: Archive) -> None:
     assert [ds.file_meta.TransferSyntaxUID for ds in back] == [RLELossless] * 3
     assert [ds.PixelData for ds in back] == sent
     assert archive.store(back).already == 3
+
+
+def test_files_are_whole_and_as_stored(archive: Archive) -> None:
+    packed = make(HOSPITAL[0])
+    packed[0].compress(RLELossless)
+    archive.store(packed)
+    series = series_of(archive, HOSPITAL[0])
+    files = [one.read_bytes() if isinstance(one, Path) else one for one in archive.retrieve_files(series)]
+    assert all(type(one) is bytes and one[128:132] == b"DICM" for one in files)
+    back = by_number(read_dataset(one) for one in files)
+    assert elements(back) == elements(by_number(archive.retrieve(series))) == elements(packed)
+    assert [ds.file_meta.TransferSyntaxUID for ds in back] == [ds.file_meta.TransferSyntaxUID for ds in packed]
+
+
+def test_files_of_an_unknown_series(filled: Archive) -> None:
+    with pytest.raises(NotFound, match="no series"):
+        list(filled.retrieve_files(Series(A, derived_uid("nobody"))))
+
+
+@pytest.mark.parametrize("uids", [("../..", A), (A, "../.."), ("", "")])
+def test_files_of_what_is_no_uid(filled: Archive, uids: tuple[str, str]) -> None:
+    with pytest.raises((NotFound, WrongUse)):
+        list(filled.retrieve_files(Series(*uids)))
 
 
 def test_retrieve_is_a_stream(filled: Archive) -> None:

@@ -1,5 +1,6 @@
 """What only DICOMweb can get wrong: the network, credentials, refusals; against real Orthancs and broken servers."""
 
+import gzip
 import socket
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ailab_kernel.archives import Archive, open_archive
+from ailab_kernel.archives.instances import encode
 from ailab_kernel.ground.errors import (
     AilabError,
     ArchiveError,
@@ -123,6 +125,46 @@ def test_broken_answers_to_retrieve(body: bytes) -> None:
     with http_server(200, body, kind='multipart/related; type="application/dicom"; boundary=x') as url, \
             pytest.raises((ArchiveError, NotFound)):
         list(open_archive(url).retrieve(open_series()))
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_another_kind_of_answer_to_retrieve(kind: str) -> None:
+    with http_server(200, b"<html>", kind=kind) as url, pytest.raises(ArchiveError, match="expected multipart/related"):
+        list(open_archive(url).retrieve_files(open_series()))
+
+
+def test_a_server_too_busy_to_retrieve_is_asked_again_then_named() -> None:
+    with http_server(503) as url, pytest.raises(ArchiveUnreachable, match="too busy to retrieve"):
+        open_archive(url).retrieve_files(open_series())
+
+
+def test_an_answer_that_is_packed_all_the_same_is_unpacked() -> None:
+    data = encode(make(HOSPITAL[0])[0])
+    body = gzip.compress(b"--x\r\nContent-Length: %d\r\n\r\n" % len(data) + data + b"\r\n--x--")
+    answer = (b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=x\r\nContent-Encoding: gzip\r\n"
+              b"Content-Length: %d\r\n\r\n" % len(body)) + body
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        archive = open_archive(f"dicomweb+http://127.0.0.1:{listener.getsockname()[1]}/dicom-web")
+        assert list(archive.retrieve_files(open_series())) == [data]
+        thread.join()
+
+
+def test_a_reader_that_stops_leaves_the_archive_usable(pacs: Orthanc) -> None:
+    archive = open_archive(pacs.url)
+    archive.store(make(HOSPITAL[0]))
+    series, = archive.search_series()
+    files = archive.retrieve_files(series)
+    next(files)
+    files.close()
+    assert len(list(archive.retrieve_files(series))) == 3
 
 
 def test_an_archive_that_goes_away_in_the_middle() -> None:

@@ -86,7 +86,7 @@ def test_relative_and_absolute_urls(tmp_path: Path, url: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("url", "says"), [
-    ("dimsy://host", "begins with one of dicomweb[+]http:, dicomweb[+]https:, folder:; got dimsy:"),
+    ("dimsy://host", "begins with one of dicomweb[+]http:, dicomweb[+]https:, dimse:, dimse[+]tls:, folder:; got dimsy:"),
     ("archive", "got no scheme"),
     ("folder:", "names no folder"),
     (f"folder:{__file__}", "is a file"),

@@ -1,5 +1,4 @@
 import gzip
-import io
 import json
 import shutil
 import subprocess
@@ -7,7 +6,6 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ailab_kernel.dicom.codes import CARDIAC_CHAMBER, MYOCARDIUM
 from ailab_kernel.dicom.parsing import read_dataset
 from ailab_kernel.ground.errors import DicomError, ObjectError
-from ailab_kernel.objects.provenance import Provenance
 from ailab_kernel.objects.seg import read_seg, read_segments, write_seg
 from ailab_kernel.objects.sr import read_sr_volumes, write_sr
 from ailab_kernel.volumes.geometry import Grid
-from ailab_kernel.volumes.masks import Label, Mask
+from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.nifti import mask_from_nifti
 from ailab_kernel.volumes.resample import to_grid
 from ailab_kernel.volumes.series import volume_from_datasets, volumes_from_folder
-from tests.services import need_service
+from tests.objects.drawings import LABELS, PLACE, PROVENANCE, complaints, encoded, two_labels
 from tests.volumes.synthetic import grid, series
 from tests.volumes.test_resample import turned
-
-LABELS = (Label(1, "heart-wall", MYOCARDIUM), Label(2, "heart-cavity", CARDIAC_CHAMBER))
-PROVENANCE = Provenance("heart-wall", "3", ("1.2.3", "ab" * 32), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-                        series_description="AI-LAB heart-wall@3", model_digest="cd" * 32)  # fmt: skip
-PLACE = grid(shape=(7, 10, 12))
 
 
 @pytest.fixture
@@ -43,21 +34,12 @@ def vol():
 
 @pytest.fixture
 def mask():
-    array = np.zeros(PLACE.shape, np.uint8)
-    array[1:4, 2:7, 3:9] = 1
-    array[2:6, 3:5, 4:11] = 2
-    return Mask(array, PLACE, LABELS)
+    return two_labels()
 
 
-def encoded(ds):
-    buffer = io.BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("labelmap", [False, True])
-def test_a_seg_comes_back_voxel_for_voxel(vol, mask, labelmap):
-    seg = read_dataset(encoded(write_seg(mask, vol, PROVENANCE, labelmap=labelmap)))
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
+def test_a_seg_comes_back_voxel_for_voxel(vol, mask, kind):
+    seg = read_dataset(encoded(write_seg(mask, vol, PROVENANCE, kind=kind)))
     again = read_seg(seg, vol)
     assert np.array_equal(again.array, mask.array)
     assert [(label.name, label.code) for label in again.labels] == [(label.name, label.code) for label in LABELS]
@@ -109,13 +91,10 @@ def test_a_seg_of_another_place_is_refused(vol, mask):
 
 @pytest.mark.parametrize("kind", ["AUTOMATIC", "MANUAL"])
 def test_dciodvfy_finds_no_error(vol, mask, tmp_path, kind):
-    need_service("dciodvfy", package="dicom3tools")
     provenance = replace(PROVENANCE, kind=kind)
     seg = write_seg(mask, vol, provenance)
-    for name, ds in (("seg", seg), ("sr", write_sr(mask, vol, provenance, seg=seg))):
-        ds.save_as(tmp_path / name, enforce_file_format=True)
-        said = subprocess.run(["dciodvfy", tmp_path / name], capture_output=True, text=True, check=False).stderr
-        assert "Error" not in said, said
+    for ds in (seg, write_sr(mask, vol, provenance, seg=seg)):
+        assert complaints(ds, tmp_path) == []
 
 
 def test_dcmqi_reads_the_same_voxels(vol, mask, tmp_path):
@@ -150,7 +129,10 @@ def nrrd(path):
     shape = tuple(map(int, told["sizes"].split()))[::-1]
     axes = [[float(v) for v in axis.strip("()").split(",")] for axis in told["space directions"].split()]
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = np.array(axes[::-1]).T, [float(v) for v in told["space origin"].strip("()").split(",")]
+    affine[:3, :3], affine[:3, 3] = (
+        np.array(axes[::-1]).T,
+        [float(v) for v in told["space origin"].strip("()").split(",")],
+    )
     return Mask(array.reshape(shape).astype(np.uint8), Grid(shape, affine))
 
 
@@ -189,7 +171,7 @@ def test_label_maps_of_dcmqi_with_holes_between_slices(shared_data, kind):
 
 
 def test_a_label_map_chooses_its_background(vol, mask):
-    seg = read_dataset(encoded(write_seg(mask, vol, PROVENANCE, labelmap=True)))
+    seg = read_dataset(encoded(write_seg(mask, vol, PROVENANCE, kind="LABELMAP")))
     pixels = np.frombuffer(seg.PixelData, np.uint8).copy()
     pixels[pixels == 0] = 9
     seg.PixelData, seg.PixelPaddingValue = pixels.tobytes(), 9
@@ -220,10 +202,16 @@ def test_a_seg_of_another_frame_of_reference_is_refused(vol, mask):
     assert np.array_equal(read_seg(seg, vol.grid).array, mask.array)
 
 
-@pytest.mark.parametrize(("charset", "name"), [
-    ("ISO_IR 192", "Müller^Jörg"), ("ISO_IR 100", "Müller^Jörg"), ("ISO_IR 144", "Люкceмбypг"),
-    (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"), ("", "Smith^John"),
-])
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 192", "Müller^Jörg"),
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 144", "Люкceмбypг"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        ("", "Smith^John"),
+    ],
+)
 def test_a_name_in_any_character_set_comes_along(mask, charset, name):
     read = []
     for ds in series(PLACE):
@@ -235,14 +223,32 @@ def test_a_name_in_any_character_set_comes_along(mask, charset, name):
     for ds in (seg, write_sr(mask, vol, provenance, seg=seg)):
         again = read_dataset(encoded(ds))
         assert (again.PatientName, again.SeriesDescription) == (name, "Hjertevæg")
-    assert vol.headers[0].get("SpecificCharacterSet") == read[0].get("SpecificCharacterSet"), "the volume's stay as they are"
+    assert vol.headers[0].get("SpecificCharacterSet") == read[0].get("SpecificCharacterSet"), (
+        "the volume's stay as they are"
+    )
 
 
-@pytest.mark.parametrize("change", [
-    {"PatientSex": "X", "PatientBirthDate": "0000", "StudyDate": "yesterday", "StudyTime": "99"},
-    dict.fromkeys(("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-                   "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID", "SOPClassUID")),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"PatientSex": "X", "PatientBirthDate": "0000", "StudyDate": "yesterday", "StudyTime": "99"},
+        dict.fromkeys(
+            (
+                "PatientName",
+                "PatientID",
+                "PatientBirthDate",
+                "PatientSex",
+                "StudyDate",
+                "StudyTime",
+                "StudyID",
+                "AccessionNumber",
+                "ReferringPhysicianName",
+                "FrameOfReferenceUID",
+                "SOPClassUID",
+            )
+        ),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom comments on the values that this test is about
 def test_headers_with_gaps_and_odd_values_carry_a_seg(mask, change):
     datasets = series(PLACE)
@@ -276,11 +282,16 @@ def test_long_names_are_cut_where_the_standard_ends_them(vol, mask):
     named = Mask(mask.array, PLACE, (replace(LABELS[0], name="n" * 80), LABELS[1]))
     seg = read_dataset(encoded(write_seg(named, vol, long)))
     assert {len(seg.SeriesDescription), len(seg.ManufacturerModelName), len(seg.SoftwareVersions)} == {64}
-    assert read_sr_volumes(write_sr(named, vol, long, seg=seg))["n" * 80] == pytest.approx(mask.volumes_ml()["heart-wall"], abs=1e-3)
+    assert read_sr_volumes(write_sr(named, vol, long, seg=seg))["n" * 80] == pytest.approx(
+        mask.volumes_ml()["heart-wall"], abs=1e-3
+    )
 
 
 def test_a_label_map_is_another_object(vol, mask):
-    assert write_seg(mask, vol, PROVENANCE, labelmap=True).SOPInstanceUID != write_seg(mask, vol, PROVENANCE).SOPInstanceUID
+    assert (
+        write_seg(mask, vol, PROVENANCE, kind="LABELMAP").SOPInstanceUID
+        != write_seg(mask, vol, PROVENANCE).SOPInstanceUID
+    )
 
 
 SEG_BYTES = encoded(write_seg(Mask(np.eye(10, 12, dtype=np.uint8)[None].repeat(7, 0), PLACE, LABELS[:1]),

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ailab_kernel.ground.errors import VolumeError
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.labels import labels_from_logits
 from ailab_kernel.volumes.resample import model_grid, to_grid
@@ -32,10 +33,21 @@ def ramp(place: Grid) -> np.ndarray:
     return np.tensordot(RAMP, world, 1).astype(np.float32)
 
 
+def source_index(place: Grid, source: Grid) -> np.ndarray:
+    """Where the voxels of a grid lie among the source's, shape (3, slices, rows, columns)."""
+    voxels = np.stack([*np.indices(place.shape), np.ones(place.shape)])
+    return np.tensordot(np.linalg.inv(source.affine) @ place.affine, voxels, 1)[:3]
+
+
 def inside(place: Grid, source: Grid, margin: float) -> np.ndarray:
-    index = np.tensordot(np.linalg.inv(source.affine) @ place.affine, np.stack([*np.indices(place.shape), np.ones(place.shape)]), 1)
-    size = np.array(source.shape).reshape(3, 1, 1, 1)
-    return ((index[:3] >= margin) & (index[:3] <= size - 1 - margin)).all(0)
+    index, size = source_index(place, source), np.array(source.shape).reshape(3, 1, 1, 1)
+    return ((index >= margin) & (index <= size - 1 - margin)).all(0)
+
+
+def clear_of_borders(place: Grid, source: Grid) -> np.ndarray:
+    """Voxels whose nearest one in the source is beyond doubt."""
+    index = source_index(place, source)
+    return (np.abs(index - np.floor(index) - 0.5) > 1e-3).all(0)
 
 
 @settings(deadline=None)
@@ -96,3 +108,98 @@ def test_labels_come_back_in_place(axes, flips, wished):
     expected = to_grid(logits, model, source).argmax(0)
     assert np.array_equal(found, expected)
     assert labels_from_logits(-np.abs(logits) * np.array([0, 1, 1], np.float32).reshape(3, 1, 1, 1) - np.array([0, 1, 1], np.float32).reshape(3, 1, 1, 1), model, source).sum() == 0
+
+
+def placed(shape, spacing, axes, flips, turn) -> Grid:
+    return turned(grid(shape=shape, spacing=spacing, turn=turn), axes, flips)
+
+
+TURNS = st.tuples(*[st.floats(-40, 40)] * 3)
+PLACED = st.builds(placed, SHAPES, SPACINGS, AXES, FLIPS, TURNS)
+
+
+def rounding(place: Grid) -> float:
+    """Float32 at the size of the ramp's values."""
+    return 4e-7 * max(1.0, float(np.abs(ramp(place)).max())) * 8
+
+
+@settings(deadline=None, max_examples=60)
+@given(PLACED, TURNS, SPACINGS)
+def test_a_ramp_is_exact_on_any_finer_grid(source, turn, spacing):
+    """Oblique, anisotropic, flipped: inside the field of view linear interpolation of a straight line is the line."""
+    fine = min(source.spacing_mm) * 0.9
+    middle = (source.affine @ [*(np.array(source.shape) - 1) / 2, 1])[:3]
+    target = grid(shape=(9, 11, 7), spacing=np.multiply(spacing, fine / max(spacing)), turn=turn)
+    affine = target.affine.copy()
+    affine[:3, 3] += middle - (target.affine @ [4, 5, 3, 1])[:3]
+    target = Grid(target.shape, affine)
+    found, where = to_grid(ramp(source), source, target), inside(target, source, 0)
+    assert where[4, 5, 3]
+    assert np.abs(found - ramp(target))[where].max() < 20 * rounding(source)
+
+
+@settings(deadline=None, max_examples=60)
+@given(PLACED, TURNS)
+def test_labels_take_the_voxel_they_lie_in(source, turn):
+    labels = np.random.default_rng(1).integers(0, 9, source.shape).astype(np.uint8)
+    target = grid(shape=(8, 9, 10), spacing=(1.1, 0.7, 0.9), turn=turn)
+    affine = target.affine.copy()
+    affine[:3, 3] += (source.affine @ [*(np.array(source.shape) - 1) / 2, 1])[:3] - (target.affine @ [4, 4, 5, 1])[:3]
+    target = Grid(target.shape, affine)
+    found = to_grid(labels, source, target, mode="nearest", fill=200)
+    clear, near = clear_of_borders(target, source), np.rint(source_index(target, source)).astype(int)
+    size = np.array(source.shape).reshape(3, 1, 1, 1)
+    within = ((near >= 0) & (near < size)).all(0)
+    assert np.array_equal(found[clear & within], labels[tuple(near[:, clear & within])])
+    assert (found[clear & ~within] == 200).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(PLACED, PLACED, st.sampled_from(["linear", "nearest"]))
+def test_torch_gives_the_same(source, other, mode):
+    values = np.random.default_rng(2).normal(0, 300, (2, *source.shape)).astype(np.float32 if mode == "linear" else np.int16)
+    for target in (other, model_grid(source, (2.0, 2.0, 2.0)), model_grid(source, (0.7, 0.8, 5.0))):
+        expected = to_grid(values, source, target, mode=mode, fill=-7)
+        found = to_grid(values, source, target, mode=mode, fill=-7, device="cpu")
+        assert found.dtype == expected.dtype
+        sure = clear_of_borders(target, source) if mode == "nearest" else np.ones(target.shape, bool)
+        assert np.abs(found.astype(float) - expected)[:, sure].max(initial=0) < 1e-3
+
+
+def test_a_device_that_is_not_here():
+    import torch
+
+    source = grid()
+    with pytest.raises(VolumeError, match="cannot be used here"):
+        to_grid(ramp(source), source, source, device="no-such-device")
+    if not torch.cuda.is_available():
+        with pytest.raises(VolumeError, match="leave it empty"):
+            to_grid(ramp(source), source, source, device="cuda")
+        assert np.array_equal(to_grid(ramp(source), source, source, device="auto"), ramp(source))
+
+
+@settings(deadline=None, max_examples=40)
+@given(PLACED, TURNS)
+def test_simpleitk_agrees(source, turn):
+    """A peer's resampler, linear and nearest, on a grid at an angle that is not coarser (no antialias there)."""
+    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed (pip install SimpleITK)")
+    spacing = np.full(3, min(source.spacing_mm) * 0.5)
+    target = grid(shape=(8, 9, 10), spacing=spacing, turn=turn)
+    affine = target.affine.copy()
+    affine[:3, 3] += (source.affine @ [*(np.array(source.shape) - 1) / 2, 1])[:3] - (target.affine @ [4, 4, 5, 1])[:3]
+    target = Grid(target.shape, affine)
+
+    def image(array, place):
+        made, axes = sitk.GetImageFromArray(array), place.affine[:3, 2::-1]
+        made.SetSpacing(np.linalg.norm(axes, axis=0).tolist())
+        made.SetDirection((axes / np.linalg.norm(axes, axis=0)).ravel().tolist())
+        made.SetOrigin(place.affine[:3, 3].tolist())
+        return made
+
+    values = np.random.default_rng(3).normal(0, 300, source.shape).astype(np.float32)
+    within = inside(target, source, 0.01)
+    for mode, kind, where in (("linear", sitk.sitkLinear, within),
+                              ("nearest", sitk.sitkNearestNeighbor, within & clear_of_borders(target, source))):  # fmt: skip
+        found = to_grid(values, source, target, mode=mode)
+        theirs = sitk.GetArrayFromImage(sitk.Resample(image(values, source), image(found, target), sitk.Transform(), kind))
+        assert np.abs(found - theirs)[where].max(initial=0) < (1e-2 if mode == "linear" else 1e-9)

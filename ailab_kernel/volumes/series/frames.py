@@ -75,9 +75,11 @@ class _Renamed:
     attribute: str
 
     def text(self, keyword: str) -> str:
+        """Value as text, see `Fields`."""
         return DatasetFields(self.ds).text(self.attribute) if keyword else ""
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
+        """Values as numbers, see `Fields`."""
         return DatasetFields(self.ds).numbers(self.attribute) if keyword else ()
 
 
@@ -114,7 +116,7 @@ def _frames(instance: Instance, count: int) -> Iterator[Plane]:
                "place; ask for single-frame or enhanced images")  # fmt: skip
         raise VolumeError(msg)
     for frame in range(count):
-        yield place(instance, FrameFields(ds, frame), partial(instance.read, frame))
+        yield place(instance, FrameFields(ds, frame), partial(instance.read, frame), frame=frame + 1)
 
 
 def _tiles(instance: Instance) -> Iterator[Plane]:

@@ -44,6 +44,8 @@ class Plane:
         Of the stored values.
     slope, intercept
         RescaleSlope (0028,1053), RescaleIntercept (0028,1052).
+    frame
+        Its number in a multi-frame instance, from 1; 0 in a single-frame one.
     into
         Writes the stored values into an array of that shape and dtype.
     """
@@ -58,6 +60,7 @@ class Plane:
     dtype: np.dtype
     slope: float
     intercept: float
+    frame: int
     into: Callable[[np.ndarray], None] = field(repr=False)
 
     @property
@@ -85,8 +88,8 @@ class Plane:
         return 1.0
 
 
-def place(instance: Instance, fields: Fields, into: Callable[[np.ndarray], None]) -> Plane:
-    """Return the plane that ``fields`` place.
+def place(instance: Instance, fields: Fields, into: Callable[[np.ndarray], None], *, frame: int = 0) -> Plane:
+    """Return the plane that ``fields`` place; ``frame`` is its number in a multi-frame instance.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def place(instance: Instance, fields: Fields, into: Callable[[np.ndarray], None]
         instance, fields, np.array(position), across, down, (spacing[0], spacing[1]),
         (int(found["Rows"][0]), int(found["Columns"][0])),
         stored_dtype(int(found["BitsAllocated"][0]), signed=found["PixelRepresentation"][0] == 1),
-        slope, intercept, into,
+        slope, intercept, frame, into,
     )  # fmt: skip
 
 

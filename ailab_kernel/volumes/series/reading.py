@@ -244,7 +244,8 @@ def _volume(stack: Stack) -> Volume:
         intercept=_rescale([plane.intercept for plane in planes]),
         study_uid=first.text("StudyInstanceUID"), series_uid=first.text("SeriesInstanceUID"),
         frame_of_reference_uid=first.text("FrameOfReferenceUID"), instance_uids=tuple(plane.uid for plane in planes),
-        headers=Headers(instances), facts=_facts(planes[0]),
+        frame_numbers=tuple(plane.frame for plane in planes if plane.frame), headers=Headers(instances),
+        facts=_facts(planes[0]),
     )  # fmt: skip
     if stack.depths is not None:
         return _corrected(made, "uneven spacing", evened(_scaled(made), stack))
@@ -262,7 +263,7 @@ def _corrected(vol: Volume, what: str, made: tuple) -> Volume:
     if array.dtype.kind == "f":
         vol = replace(vol, slope=1.0, intercept=0.0)
     facts = {**vol.facts, "corrected": what}
-    return replace(vol, array=array, grid=grid, headers=(), instance_uids=(), facts=facts)
+    return replace(vol, array=array, grid=grid, headers=(), instance_uids=(), frame_numbers=(), facts=facts)
 
 
 def _values(planes: Sequence[Plane]) -> np.ndarray:
