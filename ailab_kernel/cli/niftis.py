@@ -101,7 +101,7 @@ def write_one(vol: "Volume", path: Path, options: Options, *, done: Outcome) -> 
     from ailab_kernel.volumes.nifti import volume_to_nifti
 
     try:
-        volume_to_nifti(vol, path)
+        volume_to_nifti(vol, path, durable=False)  # it can be made again from its series
         if options.sidecar:
             _write_sidecar(vol, path, identifying=options.identifying)
     except AilabError as error:

@@ -29,8 +29,8 @@ class Results:
 def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, engine: str = "") -> Results:
     """Write the SEG and the SR of a prediction.
 
-    The UIDs are made from the source series, the model, the recipe and the engine, the dates from ``when``: the same
-    inference gives the same bytes, and stored twice it is there once.
+    The UIDs are made from the source series, the model, the recipe, the engine and ``when``: the same inference record
+    gives the same bytes, and stored twice it is there once; an inference recorded anew is another object.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, en
     provenance = Provenance(
         algorithm=bundle.name,
         version=str(bundle.version),
-        made_from=(vol.series_uid, bundle.ref, bundle.digest, find(bundle.recipe).digest, engine),
+        made_from=(vol.series_uid, bundle.ref, bundle.digest, find(bundle.recipe).digest, engine,
+                   when.isoformat()),
         when=when,
         kind="AUTOMATIC",
         series_description=f"AI-LAB {bundle.name}@{bundle.version}",

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.datasets.intake import read_series
@@ -26,6 +27,27 @@ def predictor(workspace: "Workspace", digest: str) -> Predictor:
     """Return the ready predictor of a model; a process builds and qualifies it once."""
     bundle = Models(workspace.catalog).find(digest)
     return Predictor(bundle, cache=workspace.cache, device=workspace.settings.device)
+
+
+def prepare(workspace: "Workspace", *models: str) -> str:
+    """Load what processing needs, so that it is not counted as processing, and return the last engine's name.
+
+    A model's engine is made once a machine (converted, and compared with torch) and opened once a process, which also
+    imports the libraries.
+
+    Parameters
+    ----------
+    workspace
+        Catalog and cache.
+    models
+        Digests of the models' records; empty ones are passed over.
+    """
+    name = ""
+    for digest in filter(None, models):
+        name = predictor(workspace, digest).engine
+        for library in ("monai.inferers", "highdicom.sr"):
+            import_module(library)
+    return name
 
 
 def infer_series(workspace: "Workspace", model: str, series_uid: str, *, store: bool = True) -> Mapping[str, Any]:

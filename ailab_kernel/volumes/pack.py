@@ -59,8 +59,25 @@ def unpack(source: bytes | Path) -> Volume:
 
 
 def pack_mask(mask: Mask) -> bytes:
-    """Return the bytes of a mask: place and compressed values; what the values mean is the owner's record."""
-    return _head(_place(mask.grid)) + zlib.compress(np.ascontiguousarray(mask.array, np.uint8).tobytes(), 1)
+    """Return the bytes of a mask: place and compressed values; what the values mean is the owner's record.
+
+    Only the box that holds every label is kept: most of a mask is nothing. zlib gives the same bytes on every machine.
+    """
+    box = _box(mask.array)
+    values = np.ascontiguousarray(mask.array[tuple(slice(*span) for span in box)], np.uint8)
+    return _head({**_place(mask.grid), "box": box}) + zlib.compress(values.tobytes(), 1)
+
+
+def _box(array: np.ndarray) -> list[list[int]]:
+    """[first, behind the last] along each axis of what is not 0; [0, 0] where nothing is."""
+    planes = array.any((1, 2))
+    inside = array[planes].any(0)
+    return [_span(planes), _span(inside.any(1)), _span(inside.any(0))]
+
+
+def _span(there: np.ndarray) -> list[int]:
+    where = np.flatnonzero(there)
+    return [int(where[0]), int(where[-1]) + 1] if where.size else [0, 0]
 
 
 def unpack_mask(data: bytes) -> Mask:
@@ -74,11 +91,15 @@ def unpack_mask(data: bytes) -> Mask:
     with _whole():
         told, start = _read_head(data)
         grid = Grid(tuple(told["shape"]), np.array(told["affine"], float))
-        inflater = zlib.decompressobj()
-        values = inflater.decompress(data[start:], int(np.prod(grid.shape)) + 1)
+        whole = [[0, size] for size in grid.shape]  # as packs were written until November 2026
+        box = tuple(slice(*span) for span in told.get("box", whole))
+        array = np.zeros(grid.shape, np.uint8)
+        inside, inflater = array[box], zlib.decompressobj()
+        values = inflater.decompress(data[start:], inside.size + 1)
         if not inflater.eof:
             raise VolumeError(_DAMAGED)
-        return Mask(np.frombuffer(values, np.uint8).reshape(grid.shape), grid)
+        inside[:] = np.frombuffer(values, np.uint8).reshape(inside.shape)
+        return Mask(array, grid)
 
 
 @contextmanager

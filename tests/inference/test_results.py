@@ -58,3 +58,5 @@ def test_another_engine_model_or_source_has_other_uids(source, mask):
                                (replace(source, series_uid="2.25.7"), bundle, "openvino")):  # fmt: skip
         others = {ds.SOPInstanceUID for ds in write_results(mask, vol, model, when=WHEN, engine=engine)}
         assert not uids & others
+    later = write_results(mask, source, bundle, when=WHEN.replace(hour=10), engine="openvino")
+    assert not uids & {ds.SOPInstanceUID for ds in later}, "recorded anew, it would meet its former self as a conflict"
