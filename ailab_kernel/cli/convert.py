@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ailab_kernel.volumes.volume import Volume
 
 # A downloader of test data, its progress bar, and decoders.
-_UNUSED = ("requests", "tqdm", "gdcm", "PIL", "pylibjpeg", "jpeg_ls")
+_UNUSED = ("requests", "tqdm", "gdcm", "PIL", "pylibjpeg", "rle", "jpeg_ls")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 

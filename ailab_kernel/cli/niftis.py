@@ -111,8 +111,8 @@ def write_one(vol: "Volume", path: Path, options: Options, *, done: Outcome) -> 
 
 
 def _write_sidecar(vol: "Volume", path: Path, *, identifying: bool) -> None:
-    from ailab_kernel.ground.store import atomic_write
     from ailab_kernel.volumes.bids import sidecar
+    from ailab_kernel.volumes.stream import save
 
     text = json.dumps(sidecar(vol, identifying=identifying), indent=1, ensure_ascii=False)
-    atomic_write(path.with_name(path.name.rpartition(".nii")[0] + ".json"), (text + "\n").encode())
+    save(path.with_name(path.name.rpartition(".nii")[0] + ".json"), (text + "\n").encode(), durable=False)

@@ -70,9 +70,7 @@ def pack_mask(mask: Mask) -> bytes:
 
 def _box(array: np.ndarray) -> list[list[int]]:
     """[first, behind the last] along each axis of what is not 0; [0, 0] where nothing is."""
-    planes = array.any((1, 2))
-    inside = array[planes].any(0)
-    return [_span(planes), _span(inside.any(1)), _span(inside.any(0))]
+    return [_span(np.asarray(array.any(others))) for others in ((1, 2), (0, 2), (0, 1))]
 
 
 def _span(there: np.ndarray) -> list[int]:

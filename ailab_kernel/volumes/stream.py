@@ -28,8 +28,12 @@ _GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 _LAST_BLOCK = b"\x03\x00"
 
 
+def _nothing(number: int) -> np.ndarray:
+    return np.empty(0 * number, np.uint8)
+
+
 def save(
-    path: Path, head: bytes, part: Callable[[int], np.ndarray], *, parts: int, durable: bool = True
+    path: Path, head: bytes, part: Callable[[int], np.ndarray] = _nothing, *, parts: int = 0, durable: bool = True
 ) -> None:
     """Write ``head`` and then every part; a reader or a crash sees the old file or the new one, never half of it.
 
