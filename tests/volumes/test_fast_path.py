@@ -166,3 +166,20 @@ def test_other_letters_than_ascii_are_left_to_pydicom():
     ds.save_as(buffer, enforce_file_format=True)
     assert scan(buffer.getvalue(), len(buffer.getvalue())) is None
     assert volume_from_files([buffer.getvalue()]).facts["Manufacturer"] == "Müller"
+
+
+def test_compressed_frames_are_decoded_while_others_arrive():
+    slices = series(grid(shape=(6, 33, 47)))
+    expected = volume_from_files(slices)
+    files = []
+    for ds in slices:
+        ds.compress(RLELossless, generate_instance_uid=False)
+        buffer = io.BytesIO()
+        ds.save_as(buffer, enforce_file_format=True)
+        files.append(buffer.getvalue())
+    vol = volume_from_files(iter(files))
+    assert np.array_equal(vol.array, expected.array)
+    assert vol.headers[0].file_meta.TransferSyntaxUID == RLELossless
+    broken = files[2][:-300] + bytes(300)
+    with pytest.raises(DicomError, match="encapsulated pixel data"):
+        volume_from_files(iter([*files[:2], broken, *files[3:]]))

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -13,9 +14,9 @@ from typing import Protocol
 import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
-from pydicom.uid import AllTransferSyntaxes, ExplicitVRBigEndian
+from pydicom.uid import AllTransferSyntaxes, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from ailab_kernel.dicom.codecs import decode_frame, encapsulated_frames
+from ailab_kernel.dicom.codecs import decode_frame, encapsulated_frames, stored_dtype
 from ailab_kernel.dicom.parsing import guarded, read_dataset, read_header
 from ailab_kernel.dicom.scan import Scan, scan, scan_file
 from ailab_kernel.ground.errors import DicomError
@@ -120,6 +121,23 @@ class FilePixels:
             out.byteswap(inplace=True)
 
 
+@dataclass(frozen=True)
+class AheadPixels:
+    """One frame that is being decoded while other instances still arrive."""
+
+    decoded: "Future[np.ndarray]"
+    encoded: Pixels
+    length: int
+
+    def whole(self) -> bytes:
+        """The encoded value."""
+        return self.encoded.whole()
+
+    def into(self, start: int, out: np.ndarray) -> None:
+        """Copy the frame; ``start`` is 0, there is no other."""
+        out[:] = self.decoded.result()[start:]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
@@ -194,6 +212,30 @@ class Instance:
     def renamed(self, derived: Values) -> "Instance":
         """The same image with UIDs that it lacks."""
         return replace(self, derived=derived, header=partial(_with, self.header, derived))
+
+
+def decoded_ahead(instance: Instance, pool: Executor) -> Instance:
+    """The same image, its one encapsulated frame given to ``pool`` to decode; what is wrong is told on reading."""
+    if instance.syntax not in ENCAPSULATED:
+        return instance
+    try:
+        with guarded("attributes"):
+            if instance.frames != 1:
+                return instance
+            shape = int(instance.number("Rows")), int(instance.number("Columns"))
+            signed = instance.number("PixelRepresentation") == 1
+            dtype = stored_dtype(int(instance.number("BitsAllocated")), signed=signed)
+    except DicomError:
+        return instance
+    frame = pool.submit(_decoded, instance, shape, dtype)
+    pixels = AheadPixels(frame, instance.pixels, shape[0] * shape[1] * dtype.itemsize)
+    return replace(instance, syntax=str(ExplicitVRLittleEndian), pixels=pixels)
+
+
+def _decoded(instance: Instance, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    out = np.empty(shape, dtype)
+    instance.read(0, out)
+    return out
 
 
 def _with(header: Callable[[], Dataset], derived: Values) -> Dataset:

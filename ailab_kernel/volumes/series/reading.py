@@ -19,7 +19,7 @@ from ailab_kernel.volumes.volume import Volume
 from .correct import evened, upright
 from .frames import planes_of
 from .headers import Headers
-from .instance import File, Instance, instance_of, texts
+from .instance import File, Instance, decoded_ahead, instance_of, texts
 from .parts import parts_of
 from .plane import Plane
 from .stack import Stack, stacked
@@ -76,15 +76,24 @@ def volume_from_files(
     DicomError
         Attributes or pixel data that cannot be read.
     """
-    instances = [instance for source in sources if (instance := instance_of(source)) is not None]
-    if not instances:
-        msg = "no instances: a series of at least one image is expected"
-        raise VolumeError(msg)
-    with _told(instances):
-        _check_one_series(instances)
-        planes = [plane for instance in instances for plane in planes_of(instance)]
-        stack = stacked(planes, resample=resample, correct_tilt=correct_tilt)
-        return _volume(stack)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        instances = list(_arriving(sources, pool))
+        if not instances:
+            msg = "no instances: a series of at least one image is expected"
+            raise VolumeError(msg)
+        with _told(instances):
+            _check_one_series(instances)
+            planes = [plane for instance in instances for plane in planes_of(instance)]
+            stack = stacked(planes, resample=resample, correct_tilt=correct_tilt)
+            return _volume(stack)
+
+
+def _arriving(sources: Iterable[File | Dataset], pool: ThreadPoolExecutor) -> Iterator[Instance]:
+    """Images as they come; what comes over a network is decoded while the rest is still on its way."""
+    for source in sources:
+        instance = instance_of(source)
+        if instance is not None:
+            yield decoded_ahead(instance, pool) if isinstance(source, bytes) else instance
 
 
 def volumes_from_folder(folder: Path, *, resample: bool = False, correct_tilt: bool = False) -> Found:
