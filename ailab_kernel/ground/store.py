@@ -1,6 +1,7 @@
 """Bytes kept by their SHA-256, written once and never torn."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +9,7 @@ from typing import Protocol
 from .errors import NotFound, SealBroken, SettingsError
 from .ids import sha256, sha256_file
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, so that a rename in it survives a power loss."""
@@ -82,7 +84,7 @@ class FolderStore:
             raise SealBroken(_changed(digest))
 
     def _place(self, digest: str) -> Path:
-        return self._folder / digest[:2] / digest[2:]
+        return self._folder.joinpath(*_parts(digest))
 
 
 class RemoteStore:
@@ -133,7 +135,7 @@ class RemoteStore:
                 self._cache.put(self._files.cat_file(self._place(digest)))
 
     def _place(self, digest: str) -> str:
-        return f"{self._root}/{digest[:2]}/{digest[2:]}"
+        return "/".join((self._root, *_parts(digest)))
 
 
 def open_store(url: str, *, home: Path) -> ObjectStore:
@@ -141,6 +143,14 @@ def open_store(url: str, *, home: Path) -> ObjectStore:
     if "://" in url and not url.startswith("file://"):
         return RemoteStore(url, home / "cache" / "objects")
     return FolderStore(home / url.removeprefix("file://"))
+
+
+def _parts(digest: str) -> tuple[str, str]:
+    """Folder and file name of an object; nothing but a digest may become a path: ``../`` would lead out of the store."""
+    if not _DIGEST.fullmatch(digest):
+        msg = f"{digest[:12]!r} is no object's name: 64 hexadecimal digits are expected"
+        raise NotFound(msg)
+    return digest[:2], digest[2:]
 
 
 def _changed(digest: str) -> str:

@@ -70,3 +70,15 @@ def test_kill_leaves_the_old_file_or_the_new_one(tmp_path):
         data = path.read_bytes()
         number = data[: len(data) // 20_000]
         assert data == number * 20_000
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/secret", "..", "", "A" * 64, "0" * 63, "0" * 64 + "\n", "..secret"])
+@pytest.mark.parametrize("remote", [False, True])
+def test_nothing_but_a_digest_becomes_a_path(tmp_path, name, remote):
+    """``../`` as the first two letters made a path that led out of the store, to a file that could be taken for damaged."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    store = RemoteStore(f"file://{tmp_path / 'far' / 'store'}", tmp_path / "cache") if remote else FolderStore(tmp_path / "a" / "b")
+    for act in (store.get, store.path, store.check):
+        with pytest.raises(NotFound, match="no object's name"):
+            act(name)
+    assert (tmp_path / "secret").read_bytes() == b"secret"
