@@ -146,7 +146,7 @@ def open_store(url: str, *, home: Path) -> ObjectStore:
 
 
 def _parts(digest: str) -> tuple[str, str]:
-    """Folder and file name of an object; nothing but a digest may become a path: ``../`` would lead out of the store."""
+    """Folder and file name of an object; nothing but a digest becomes a path: ``../`` would lead out of the store."""
     if not _DIGEST.fullmatch(digest):
         msg = f"{digest[:12]!r} is no object's name: 64 hexadecimal digits are expected"
         raise NotFound(msg)
