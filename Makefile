@@ -23,8 +23,8 @@ bench: .venv/ready         ## ours beside the best peer, as ratios
 battery: .venv/ready       ## the long batteries at full count
 	AILAB_BATTERY=full $(PYTEST) -m battery
 
-hub: .venv/ready           ## JupyterLab on 127.0.0.1 with the lab's kernel and notebooks
-	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+hub: .venv/ready .venv/hub-ready    ## JupyterHub on 127.0.0.1: prints its address and the first login
+	$(BIN)/ailab hub start
 
 docs: .venv/ready          ## write docs/cli.md and docs/settings.md from the program itself
 	$(BIN)/python -m ailab_kernel.cli.reference docs
@@ -39,6 +39,10 @@ bases: .venv/ready         ## train the two base models again from their seeds
 
 clean:                     ## forget the environment and the demo's lab
 	rm -rf .venv build lab
+
+.venv/hub-ready: hub_config/node/package-lock.json .venv/ready
+	$(BIN)/python -m hub_config.proxy
+	touch $@
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "AI-LAB needs Python 3.11"'

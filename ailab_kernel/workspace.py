@@ -3,16 +3,21 @@
 The one place that knows whether the trusted side runs in this process or behind the hub.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ailab_kernel.ground.errors import SettingsError
 from ailab_kernel.ground.settings import PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
     from ailab_kernel.archives.archive import Archive
     from ailab_kernel.ground.catalog import Catalog
+
+# A user's token for the service, by the name of its variable: a setting would be copied into records and reports.
+_TOKENS = ("AILAB_SERVICE_TOKEN", "JUPYTERHUB_API_TOKEN")
 
 
 @dataclass(frozen=True)
@@ -39,18 +44,32 @@ class Workspace:
 
     @cached_property
     def catalog(self) -> "Catalog":
-        """The trusted side; in a pilot it runs in this process and enforces no roles."""
-        from ailab_kernel.ground.seal import Keys
+        """The trusted side: the hub's service where the settings name it; else this process, without roles."""
+        if self.settings.service:
+            from ailab_kernel.ground.remote_catalog import RemoteCatalog
+
+            return RemoteCatalog(self.settings.service, token_env=token_variable(), cache=self.cache / "objects")
         from ailab_kernel.ground.sql_catalog import SqlCatalog
+
+        return SqlCatalog(**self.trusted_parts())
+
+    def trusted_parts(self) -> dict[str, Any]:
+        """What a catalog in this process is made of: database, objects, keys."""
+        from ailab_kernel.ground.seal import Keys
         from ailab_kernel.ground.store import open_store
 
         self.home.mkdir(parents=True, exist_ok=True)
-        return SqlCatalog(
-            self.settings.catalog or f"sqlite:///{self.home / 'catalog.sqlite'}",
-            store=open_store(self.settings.objects, home=self.home),
-            keys=Keys(self.home / "keys"),
-            lock=self.home / "catalog.lock",
-        )
+        return {
+            "url": self.settings.catalog or f"sqlite:///{self.home / 'catalog.sqlite'}",
+            "store": open_store(self.settings.objects, home=self.home),
+            "keys": Keys(self.home / "keys"),
+            "lock": self.home / "catalog.lock",
+        }
+
+    def within(self, home: Path) -> "Workspace":
+        """Return a workspace that keeps its own catalog and objects below ``home``, and is otherwise like this one."""
+        kept = {"home": home, "catalog": "", "objects": Settings.model_fields["objects"].default}
+        return Workspace(self.settings.model_copy(update=kept))
 
     @cached_property
     def archive(self) -> "Archive":
@@ -61,7 +80,9 @@ class Workspace:
 
     @property
     def archive_url(self) -> str:
-        """The archive's URL, a folder with its full path."""
+        """The archive's URL, a folder with its full path; behind the hub the service's proxy, unless one was named."""
+        if self.settings.service and self.settings.archive == Settings.model_fields["archive"].default:
+            return f"dicomweb+{self.settings.service.rstrip('/')}/dicom-web?token_env={token_variable()}"
         scheme, _, rest = self.settings.archive.partition(":")
         relative = scheme == "folder" and not rest.startswith("/")
         return f"folder:{self.home / rest}" if relative else self.settings.archive
@@ -79,6 +100,21 @@ class Workspace:
     def jobs_url(self) -> str:
         """Database of the durable jobs."""
         return self.settings.jobs or f"sqlite:///{self.home / 'jobs.sqlite'}"
+
+
+def token_variable() -> str:
+    """Return the name of the variable that holds the token for the service: ours, else the hub's.
+
+    Raises
+    ------
+    SettingsError
+        Neither is set.
+    """
+    found = next((name for name in _TOKENS if os.environ.get(name)), None)
+    if found is None:
+        msg = f"the service needs a token: set {_TOKENS[0]} (a server of the hub has {_TOKENS[1]})"
+        raise SettingsError(msg)
+    return found
 
 
 def open_workspace(folder: Path | None = None, **overrides: str | Path | None) -> Workspace:

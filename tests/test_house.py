@@ -15,7 +15,7 @@ GENERATED = {"recipes/heart_wall.py", "recipes/lungs.py", "recipes/_modidx.py"}
 MODULES = sorted(p for p in HOUSE.rglob("*.py") if str(p.relative_to(HOUSE)) not in GENERATED)
 TOP_LEVEL = {"notebooks", "ailab_kernel", "hub_config", "extensions", "tests", "environment.yml", "README.md"}
 HEAVY = ("torch", "monai", "openvino", "matplotlib", "papermill", "highdicom")
-LIGHT_ROOMS = ("ground.catalog", "ground.settings", "work", "fleet", "dicom", "archives", "workspace", "lab", "cli.main")
+LIGHT_ROOMS = ("ground.catalog", "ground.remote_catalog", "ground.settings", "service.app", "work", "fleet", "dicom", "archives", "workspace", "lab", "cli.main")
 
 
 def modules(path: Path) -> str:

@@ -15,7 +15,7 @@ import typer
 
 from ailab_kernel.ground.errors import AilabError
 
-from . import archive, configuration, convert, datasets, demo, jobs, models, phantoms, report, seg, size, verbs
+from . import archive, configuration, convert, datasets, demo, hub, jobs, models, phantoms, report, seg, size, verbs
 
 app = typer.Typer(
     name="ailab",
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 for name, family in (
     ("archive", archive), ("models", models), ("datasets", datasets), ("report", report), ("jobs", jobs),
-    ("phantoms", phantoms), ("seg", seg), ("config", configuration),
+    ("phantoms", phantoms), ("seg", seg), ("config", configuration), ("hub", hub),
 ):  # fmt: skip
     app.add_typer(family.app, name=name)
 for command in (verbs.annotate, verbs.train, verbs.validate, verbs.infer, convert.convert, size.size, demo.demo):

@@ -24,12 +24,13 @@ def size(
     from ailab_kernel.fleet.sizing import answers_of
     from ailab_kernel.fleet.sizing import size as sized
 
-    answers = answers_of(_read(source)) if source else _ask()
+    answers = answers_of(read(source)) if source else _ask()
     found = sized(answers)
     show({"answers": asdict(answers), **_body(found)}, as_json=as_json, table=lambda: _tell(found))
 
 
-def _read(source: Path) -> dict[str, Any]:
+def read(source: Path) -> dict[str, Any]:
+    """Return the answers in a TOML file; WrongUse when it is none."""
     try:
         return tomllib.loads(source.read_text())
     except OSError as error:

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     catalog: str = Field("", description="Catalog database URL; empty is SQLite in home, or postgresql+psycopg://...")
     objects: str = Field("objects", description="Object store: a folder below home, or an fsspec URL such as s3://...")
     jobs: str = Field("", description="Job database URL; empty is SQLite in home, or postgresql://...")
+    service: str = Field("", description=(
+        "Trusted service of the hub that holds catalog and archive: http(s)://HOST/services/ailab; empty: in process."))
     compute: str = Field("local", description="Dask: local (this process), local:N worker processes, or tcp://HOST:PORT.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto takes a GPU if any.")
 

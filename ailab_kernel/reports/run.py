@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ailab_kernel import __version__
+from ailab_kernel.ground.activity import busy
 from ailab_kernel.ground.errors import ReportError, ReportFailed
 from ailab_kernel.ground.ids import canonical_json, sha256, sha256_file
 from ailab_kernel.ground.progress import VARIABLE as PROGRESS
@@ -123,7 +124,8 @@ def perform(
     for name in (MANIFEST, SEAL, METRICS, NOTES):
         (report.folder / name).unlink(missing_ok=True)
     _set_state(report, "running", title=wanted.title)
-    reason = _execute(report.folder, wanted, values, environment)
+    with busy("report", f"report {wanted.name} is running"):  # an idle culler leaves this server alone
+        reason = _execute(report.folder, wanted, values, environment)
     if reason:
         _set_state(report, "failed", reason, title=wanted.title)
     notes = json.loads((report.folder / NOTES).read_bytes()) if (report.folder / NOTES).is_file() else {}

@@ -1,0 +1,130 @@
+"""What stands before every route: whose token it is, and whether that person may."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, HTTPException, Request
+
+from ailab_kernel.ground.errors import CatalogError, SettingsError
+
+from .identity import Caller, Callers
+from .ledger import Ledger, Realms
+from .refusals import Refusals
+from .roles import Act
+
+if TYPE_CHECKING:
+    from ailab_kernel.archives.archive import Archive
+    from ailab_kernel.workspace import Workspace
+
+_LONGEST_TOKEN = 1024
+_NOT_OURS = frozenset({"hub"})                 # the hub guards its folder itself
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the service holds for all its routes.
+
+    Attributes
+    ----------
+    spool
+        Folder where a body waits until it is whole and checked.
+    phantoms_only
+        Whether patients' images are refused; see `patients`.
+    """
+
+    realms: Realms
+    archive: "Archive"
+    callers: Callers
+    refusals: Refusals
+    spool: Path
+    phantoms_only: bool = False
+
+
+def open_desk(
+    workspace: "Workspace", callers: Callers, *, bases: bool = True, phantoms_only: bool = False
+) -> Desk:
+    """Open a lab for its service: from now on its files are their owner's alone.
+
+    Parameters
+    ----------
+    callers
+        Who finds out whose token it is; there is no service without.
+    bases
+        Whether the product's base models join the lab at once.
+    phantoms_only
+        Whether patients' images are refused.
+    """
+    spool = workspace.home / "spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in spool.iterdir():
+        left.unlink()                          # bodies that a crash cut off
+    realms = Realms(workspace, bases=bases)
+    _close(workspace.home)
+    return Desk(realms, workspace.archive, callers, Refusals(realms.lab), spool, phantoms_only)
+
+
+def _close(home: Path) -> None:
+    """Take from everybody else what a pilot's umask left open.
+
+    The folder itself may be walked through, not read: the hub keeps its own folder in it, with a room for every user.
+    """
+    try:
+        home.chmod(home.stat().st_mode & 0o711)
+        for entry in home.iterdir():
+            if entry.name not in _NOT_OURS and not entry.is_symlink():
+                entry.chmod(entry.stat().st_mode & 0o700)
+    except PermissionError as error:
+        msg = "something in the lab's folder belongs to another system user; chown all of it to the service's own"
+        raise SettingsError(msg) from error
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that was let in: who asks, and the catalog they work in."""
+
+    desk: Desk
+    caller: Caller
+    catalog: Ledger
+
+
+@dataclass(frozen=True)
+class May:
+    """Lets a request in whose sender may do ``act``."""
+
+    act: Act
+
+    def __call__(self, request: Request) -> Call:
+        """Return the call; 401 for a token that is nobody's, 403 for somebody who may not."""
+        desk: Desk = request.app.state.desk
+        request.state.act = self.act
+        caller = _identify(desk, request)
+        request.state.caller = caller
+        if self.act not in caller.acts:
+            roles = ", ".join(sorted(caller.roles)) or "no role"
+            raise HTTPException(403, f"{self.act} is not for {roles}; ask the lab's administrator for a role that may")
+        return Call(desk, caller, desk.realms.of(caller))
+
+
+def _identify(desk: Desk, request: Request) -> Caller:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    known = scheme.lower() in {"token", "bearer"} and 0 < len(token) <= _LONGEST_TOKEN
+    try:
+        caller = desk.callers.identify(token.strip()) if known else None
+    except CatalogError as error:
+        raise HTTPException(503, str(error)) from None
+    if caller is None:
+        raise HTTPException(401, "this token opens nothing here; restart your server from the hub for a new one")
+    return caller
+
+
+Reader = Annotated[Call, Depends(May(Act.READ))]
+Keeper = Annotated[Call, Depends(May(Act.KEEP))]
+Signer = Annotated[Call, Depends(May(Act.SIGN))]
+Pointer = Annotated[Call, Depends(May(Act.POINT))]
+Namer = Annotated[Call, Depends(May(Act.PSEUDONYM))]
+Auditor = Annotated[Call, Depends(May(Act.AUDIT))]
+Searcher = Annotated[Call, Depends(May(Act.SEARCH))]
+Retriever = Annotated[Call, Depends(May(Act.RETRIEVE))]
+Storer = Annotated[Call, Depends(May(Act.STORE))]
+Deleter = Annotated[Call, Depends(May(Act.DELETE))]

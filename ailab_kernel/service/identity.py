@@ -1,0 +1,131 @@
+"""Who a token belongs to: the hub says so; without a hub (tests, a lab of one machine) a file that only we can read.
+
+What a request says about its sender beyond the token is never looked at.
+"""
+
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ailab_kernel.ground.errors import CatalogError, SettingsError
+from ailab_kernel.ground.ids import sha256
+
+from .roles import STUDENT, Act, acts_of, roles_of
+
+_ASKED_S = 5.0                     # the hub is on this machine or the next
+_REMEMBERED_S = 10.0               # so long may a revoked token, or a group that was left, still count
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever is asking: the hub's user name, and the roles that follow from the groups."""
+
+    user: str
+    roles: frozenset[str]
+
+    @property
+    def acts(self) -> frozenset[Act]:
+        """What the caller may do."""
+        return acts_of(self.roles)
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether the caller works in a sandbox of their own."""
+        return self.roles == {STUDENT}
+
+
+class Callers(Protocol):
+    """Finds out who is asking."""
+
+    def identify(self, token: str) -> Caller | None:
+        """Return the token's owner, None when it is nobody's; CatalogError when that cannot be known now."""
+
+
+@dataclass(frozen=True)
+class HubCallers:
+    """Asks JupyterHub, and remembers the answer for some seconds.
+
+    Attributes
+    ----------
+    api
+        ``JUPYTERHUB_API_URL``.
+    scopes
+        A token needs one of them; a user's other tokens do not open this door.
+    """
+
+    api: str
+    scopes: frozenset[str]
+    _known: dict[str, tuple[float, Caller | None]] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    def identify(self, token: str) -> Caller | None:
+        """Return the token's owner as the hub knows them."""
+        digest, now = sha256(token.encode()), time.monotonic()
+        with self._lock:
+            until, caller = self._known.get(digest, (0.0, None))
+        if now < until:
+            return caller
+        caller = self._ask(token)
+        with self._lock:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[digest] = (now + _REMEMBERED_S, caller)
+        return caller
+
+    def _ask(self, token: str) -> Caller | None:
+        import requests
+
+        try:
+            with requests.Session() as session:
+                session.trust_env = False      # no proxy and no .netrc between us and the hub
+                answer = session.get(f"{self.api.rstrip('/')}/user", headers={"Authorization": f"token {token}"},
+                                     timeout=_ASKED_S, allow_redirects=False)  # fmt: skip
+            if answer.status_code in {401, 403}:
+                return None
+            if answer.status_code == 200:
+                return self._caller(answer.json())
+            reason = f"HTTP {answer.status_code}"
+        except (requests.RequestException, ValueError) as error:
+            reason = type(error).__name__
+        msg = f"the hub does not say whose token this is ({reason}); try again, or look at its log"
+        raise CatalogError(msg)
+
+    def _caller(self, model: dict) -> Caller | None:
+        """A user of the hub whose token may enter here; other services of the hub are nobody."""
+        if model.get("kind") != "user" or not self.scopes & set(model.get("scopes") or ()):
+            return None
+        return Caller(str(model["name"]), roles_of(model.get("groups") or (), admin=model.get("admin") is True))
+
+
+def hub_callers() -> HubCallers:
+    """Callers as the hub that started this process knows them, from the ``JUPYTERHUB_`` variables it set."""
+    name = os.environ.get("JUPYTERHUB_SERVICE_NAME", "ailab")
+    scopes = json.loads(os.environ.get("JUPYTERHUB_OAUTH_ACCESS_SCOPES", "[]"))
+    return HubCallers(os.environ["JUPYTERHUB_API_URL"],
+                      frozenset({"access:services", f"access:services!service={name}", *scopes}))
+
+
+class TokenFile:
+    """Callers from a JSON file ``{"TOKEN": {"user": "anna", "groups": ["radiologist"]}}`` that only its owner reads."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            if path.stat().st_mode & 0o077:
+                msg = f"{path.name} can be read by others than its owner; chmod 600 it"
+                raise SettingsError(msg)
+            told = json.loads(path.read_bytes())
+            self._callers = {sha256(token.encode()): Caller(str(one["user"]), roles_of(one["groups"]))
+                             for token, one in told.items()}  # fmt: skip
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            msg = (f"the token file {path.name} cannot be used ({type(error).__name__}); expected is "
+                   '{"TOKEN": {"user": NAME, "groups": [ROLE, ...]}}')  # fmt: skip
+            raise SettingsError(msg) from None
+
+    def identify(self, token: str) -> Caller | None:
+        """Return the token's owner."""
+        return self._callers.get(sha256(token.encode()))

@@ -1,0 +1,151 @@
+"""What the hub knows about this deployment: tiers, devices, folders, ports, isolation. Read once, from the environment.
+
+=====================  ==================================================  =========================
+variable               is                                                  default
+=====================  ==================================================  =========================
+``AILAB_HOME``         the lab's folder; the hub's own is ``hub`` in it    ``lab``
+``AILAB_HUB_URL``      where people reach the hub                          ``http://127.0.0.1:8000``
+``AILAB_DEPLOYMENT``   a name in ``deployments.yaml``                      ``local``
+``AILAB_HUB_TIERS``    another ``tiers.yaml``                              the one beside this file
+``AILAB_HUB_GPUS``     simulated devices, such as ``a100*2``               what ``nvidia-smi`` lists
+``AILAB_HUB_BEAT_S``   how often the hub looks after idle servers, s       60
+``AILAB_HUB_SERVICE``  ``off`` leaves out the trusted process (a pilot)    ``on``
+=====================  ==================================================  =========================
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from ailab_kernel.fleet.leases import Leases, devices_here, devices_of
+from ailab_kernel.fleet.profiles import Profile, read_profiles
+from ailab_kernel.ground.errors import SettingsError
+from ailab_kernel.ground.store import atomic_write
+
+HERE = Path(__file__).parent
+_FIRST_UID = 200_000
+
+
+@dataclass(frozen=True)
+class House:
+    """One deployment; see `open_house`."""
+
+    folder: Path
+    url: str
+    deployment: dict[str, Any]
+    profiles: tuple[Profile, ...]
+    leases: Leases
+    isolation: str
+    beat_s: float
+
+    @property
+    def private(self) -> Path:
+        """Database, cookie secret, tokens: the hub's own user only."""
+        return self.folder / "private"
+
+    def port(self, offset: int) -> int:
+        """A port beside the hub's: 1 its own API, 2 the proxy's, 3 the trusted service."""
+        return (urlsplit(self.url).port or 8000) + offset
+
+    def room(self, name: str) -> Path:
+        """Folder of a person's files."""
+        return self.folder / "rooms" / name
+
+    def notices(self, name: str) -> Path:
+        """File of a person's notices."""
+        return self.folder / "told" / f"{name}.json"
+
+    def activity(self, name: str) -> Path:
+        """Folder of the heartbeats of a person's programs."""
+        return self.room(name) / ".ailab" / "activity"
+
+    @property
+    def has_service(self) -> bool:
+        """Whether the trusted process can be started."""
+        return os.environ.get("AILAB_HUB_SERVICE") != "off" and find_spec("ailab_kernel.service") is not None
+
+    def token(self, name: str) -> str:
+        """Return a service's token, kept in the private folder."""
+        path = self.private / f"{name}.token"
+        if not path.is_file():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(32))
+        return path.read_text()
+
+    def uid(self, name: str) -> int:
+        """Return a person's own user id, which no other name ever gets; 0 where users are not isolated."""
+        if self.isolation != "uid":
+            return 0
+        path = self.private / "uids.json"
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        if name not in known:
+            known[name] = max(known.values(), default=_FIRST_UID) + 1
+            atomic_write(path, json.dumps(known, indent=1).encode())
+        return known[name]
+
+    def plain_words(self) -> str:
+        """What a person must know about isolation, in one line."""
+        if self.deployment["rooms"] and self.isolation == "none":
+            return ("Users are not isolated from each other here: every server runs as the hub's own user. Archives "
+                    "with patients are refused; use phantoms.")  # fmt: skip
+        return "Each user's server runs as a system user of its own."
+
+
+def open_house() -> House:
+    """Read the environment, make the folders, and find out how far users can be isolated.
+
+    Raises
+    ------
+    SettingsError
+        An unknown deployment, or tiers that cannot be read.
+    """
+    named = os.environ.get("AILAB_DEPLOYMENT", "local")
+    deployments = yaml.safe_load((HERE / "deployments.yaml").read_text())
+    if named not in deployments:
+        msg = f"AILAB_DEPLOYMENT = {named!r}: one of {', '.join(deployments)} is expected"
+        raise SettingsError(msg)
+    folder = Path(os.environ.get("AILAB_HOME", "lab")).resolve() / "hub"
+    for name, mode in {"": 0o711, "private": 0o700, "rooms": 0o711, "told": 0o711}.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).chmod(mode)
+    _close(folder.parent)
+    tiers = Path(os.environ.get("AILAB_HUB_TIERS", HERE / "tiers.yaml"))
+    gpus = os.environ.get("AILAB_HUB_GPUS")
+    return House(
+        folder=folder,
+        url=os.environ.get("AILAB_HUB_URL", "http://127.0.0.1:8000").rstrip("/"),
+        deployment={"settings": {}, **deployments[named]},
+        profiles=read_profiles(tiers.read_text()),
+        leases=Leases(devices_here() if gpus is None else devices_of(gpus)),
+        isolation=_isolation(folder),
+        beat_s=float(os.environ.get("AILAB_HUB_BEAT_S", "60")),
+    )
+
+
+def _close(lab: Path) -> None:
+    """Keep what a pilot lab left here (catalog, keys, objects) from everybody but the hub's user."""
+    for path in lab.iterdir():
+        if path.name != "hub" and not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+
+
+def _isolation(folder: Path) -> str:
+    """``uid`` where root can start the lab as another user who reaches its files, else ``none``."""
+    if os.geteuid() != 0:
+        return "none"
+    command = [sys.executable, "-I", "-c", f"import os, ssl, ailab_kernel; os.chdir({str(folder / 'rooms')!r})"]
+    user = {"user": _FIRST_UID, "group": _FIRST_UID, "extra_groups": []}
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=30, cwd="/", **user)
+    except OSError:
+        return "none"
+    return "none" if done.returncode else "uid"

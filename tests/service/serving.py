@@ -1,0 +1,119 @@
+"""The real service, in a thread or as a process of its own, with a token for every role."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+import uvicorn
+
+from ailab_kernel.service import Desk, TokenFile, create_app, open_desk
+from ailab_kernel.workspace import open_workspace
+
+ROLES = ("admin", "data-scientist", "radiologist", "auditor", "student")
+NO_ROLE = "guest"
+
+
+def token(role: str) -> str:
+    return f"token-of-{role}"
+
+
+def token_file(folder: Path, people: tuple[str, ...] = (*ROLES, NO_ROLE)) -> Path:
+    """One person a role, called as the role is; ``name/role`` gives another name."""
+    path = folder / "tokens.json"
+    names = [one.partition("/") for one in people]
+    path.write_text(json.dumps({token(name): {"user": name, "groups": [role or name]} for name, _, role in names}))
+    path.chmod(0o600)
+    return path
+
+
+@dataclass
+class House:
+    """A running service."""
+
+    url: str
+    home: Path
+    app: object = field(repr=False, default=None)
+    pid: int = 0
+
+    @property
+    def desk(self) -> Desk:
+        return self.app.state.desk
+
+    def ask(self, role: str, method: str, path: str, **asked) -> requests.Response:
+        headers = {"Authorization": f"token {token(role)}"} | asked.pop("headers", {})
+        return requests.request(method, f"{self.url}/{path}", headers=headers, timeout=60, **asked)
+
+
+@contextmanager
+def serving(folder: Path, *people: str) -> Iterator[House]:
+    """The service in a thread, without base models."""
+    callers = TokenFile(token_file(folder, (*ROLES, NO_ROLE, *people)))
+    desk = open_desk(open_workspace(folder, home=folder / "trusted", service=""), callers, bases=False)
+    app = create_app(desk)
+    with listening(app) as base:
+        yield House(f"{base}/services/ailab", folder / "trusted", app)
+
+
+@contextmanager
+def listening(app: object) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, ws="none", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def bare() -> dict[str, str]:
+    """The environment without what would lead to another lab or hub."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("AILAB_", "JUPYTERHUB_"))}
+
+
+@contextmanager
+def process(folder: Path, *people: str, port: int = 0, **environment: str) -> Iterator[House]:
+    """The service as the hub would start it, but for the token file."""
+    port = port or free_port()
+    tokens = token_file(folder, (*ROLES, NO_ROLE, *people))
+    command = [sys.executable, "-m", "ailab_kernel.service", "--token-file", str(tokens), "--listen",
+               f"http://127.0.0.1:{port}"]
+    with (folder / "service.log").open("ab") as log:
+        running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log,
+                                   env=bare() | environment | {"AILAB_HOME": str(folder / "trusted")})
+    try:
+        house = House(f"http://127.0.0.1:{port}/services/ailab", folder / "trusted", pid=running.pid)
+        wait_for(house, running, folder / "service.log")
+        yield house
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+def wait_for(house: House, running: subprocess.Popen, log: Path) -> None:
+    for _ in range(600):
+        assert running.poll() is None, log.read_text()
+        try:
+            requests.get(f"{house.url}/health", timeout=5)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(log.read_text())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        return door.getsockname()[1]
