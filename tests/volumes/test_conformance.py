@@ -11,7 +11,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from ailab_kernel.volumes.series import volumes_from_files, volumes_from_folder
+from ailab_kernel.ground.errors import MixedSeries
+from ailab_kernel.volumes.series import volume_from_files, volumes_from_files, volumes_from_folder
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NIH, BITS, SYNTAXES, ENHANCED, D2N = "dcm_qa_nih", "dcm_qa_12bit", "dcm_qa_ts", "dcm_qa_enh", "dicom2nifti/tests/data"
@@ -37,8 +38,7 @@ CASES = [
         ("generic/compressed_j2k/001", ""), ("generic/compressed_jpeg/001", ""), ("generic/compressed_jpegls/001", ""),
         ("generic/compressed_rle/001", ""), ("hitachi/anatomical/001", ""), ("hitachi/anatomical/001", "_reoriented"),
         ("hitachi/anatomical/001_implicit", ""), ("hyperfine/anatomical/001", ""),
-        ("hyperfine/anatomical/001", "_reoriented"), ("failing/slicecount/001", ""),
-        ("failing/slicecount/001", "_reoriented"))),
+        ("hyperfine/anatomical/001", "_reoriented"))),
 ]  # fmt: skip
 
 
@@ -82,6 +82,17 @@ def test_the_failing_sets_are_refused_for_their_reason(shared_data):
     assert "the gantry was tilted by 14.0 degrees" in tilted.refused[0].reason
     oriented = volumes_from_folder(folder / "sliceorientation" / "001")
     assert [vol.facts["part"] for vol in oriented.volumes] == ["orientation 1", "orientation 2"]
+    with pytest.raises(MixedSeries, match="differ in"):
+        volume_from_files(sorted((folder / "sliceorientation" / "001").iterdir()))
+    few = volumes_from_folder(folder / "slicecount" / "001")
+    assert not few.volumes
+    assert "2 slices without a thickness" in few.refused[0].reason
+
+
+@pytest.mark.parametrize("suffix", ["", "_reoriented"])
+def test_two_slices_are_taken_as_they_are_when_asked(shared_data, suffix):
+    folder = shared_data / D2N / "failing" / "slicecount"
+    same(volumes_from_folder(folder / "001", resample=True).volumes, folder / f"001_ground_truth{suffix}.nii.gz", scaled=False)
 
 
 def test_a_real_tilted_gantry_is_corrected_when_asked(shared_data):

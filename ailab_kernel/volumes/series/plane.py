@@ -79,13 +79,15 @@ class Plane:
         self.into(out)
         keep_stored_bits(out, int(self.instance.number("BitsStored", out.dtype.itemsize * 8)))
 
+    @property
+    def told_mm(self) -> float:
+        """Distance to the next plane as the header says it, mm; 0 where it does not."""
+        told = (self.fields.numbers(keyword)[:1] for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+        return next((abs(found[0]) for found in told if found and found[0]), 0.0)
+
     def spacing_between(self) -> float:
         """Distance to the next plane as the header says it, mm: what is left when there is only one plane."""
-        for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-            found = self.fields.numbers(keyword)
-            if found and found[0]:
-                return abs(found[0])
-        return 1.0
+        return self.told_mm or 1.0
 
 
 def place(instance: Instance, fields: Fields, into: Callable[[np.ndarray], None], *, frame: int = 0) -> Plane:

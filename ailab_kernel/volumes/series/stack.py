@@ -60,7 +60,7 @@ def stacked(planes: Sequence[Plane], *, resample: bool = False, correct_tilt: bo
     planes
         Of one series, in any order.
     resample
-        Take uneven spacing, to be interpolated.
+        Take uneven spacing, to be interpolated, and the distance of two slices of which no header says the thickness.
     correct_tilt
         Take a tilted gantry, to be sheared upright.
 
@@ -83,6 +83,10 @@ def stacked(planes: Sequence[Plane], *, resample: bool = False, correct_tilt: bo
     if steps.min() < _TOLERANCE_MM:
         msg = (f"{int((steps < _TOLERANCE_MM).sum())} slices lie where another one is; remove duplicates, or read the "
                "phases apart")  # fmt: skip
+        raise IrregularSlices(msg)
+    if len(planes) == 2 and not planes[0].told_mm and not resample:
+        msg = ("2 slices without a thickness: whether slices are missing between them cannot be told; ask the archive "
+               "for all of them, or read with resample=True to take their distance as it is")  # fmt: skip
         raise IrregularSlices(msg)
     usual = float(np.median(steps))
     if np.abs(steps - usual).max() > max(_TOLERANCE_MM, _TOLERANCE * usual):
