@@ -89,11 +89,13 @@ def chart(rows: list[Row]) -> None:
     """Bars of every peer's time over ours, on a scale of halves and doubles."""
     from matplotlib.figure import Figure
 
-    shown = [row for row in rows if row.tool.lower() not in {"ours", "ai-lab", "ailab"} and "retrieve" not in row.part]
+    own = ("ours", "ai-lab", "ailab")
+    shown = [row for row in rows if not row.tool.lower().startswith(own) and "GET" not in row.job]
     figure = Figure(figsize=(9, 0.24 * len(shown) + 1.4), layout="constrained")
     axes = figure.subplots()
     places = range(len(shown))
-    axes.barh(places, [row.ratio for row in shown], color=["#2f6f9f" if row.ratio >= 1 else "#b5452c" for row in shown])
+    colors = ["#2f6f9f" if row.ratio >= 1 else "#b5452c" for row in shown]
+    axes.barh(places, [row.ratio - 1 for row in shown], left=1, color=colors)
     axes.set_yticks(places, [f"{row.job}: {row.tool}" for row in shown], fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log", base=2)
