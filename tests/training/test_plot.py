@@ -10,7 +10,8 @@ CURVE = [{"epoch": n, "loss": 1 / n, "rate": 1e-3, "dice": 0.5 + 0.1 * (n % 3), 
          for n in range(1, 6)]  # fmt: skip
 
 
-def test_a_line_where_there_is_no_notebook(capsys):
+def test_a_line_where_there_is_no_notebook(capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # other tests' libraries bring it along
     watch("heart-wall")(CURVE)
     assert capsys.readouterr().err == "  epoch 5: loss 0.200, tuning Dice 0.700 (best 0.700)\n"
 
