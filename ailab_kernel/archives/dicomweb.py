@@ -19,7 +19,15 @@ from ailab_kernel.ground.errors import ArchiveError, ArchiveRefused, NotFound
 
 from . import qido, storing
 from .archive import Series, SeriesList, Stored, Studies
-from .found import check_uids, series_of, sorted_series, sorted_studies, study_of, with_series_words
+from .found import (
+    absent,
+    check_uids,
+    series_of,
+    sorted_series,
+    sorted_studies,
+    study_of,
+    with_series_words,
+)
 from .instances import Instance, is_file
 from .matching import Condition, accepted, series_conditions, study_conditions
 from .multipart import parts
@@ -70,7 +78,7 @@ class DicomwebArchive:
     def retrieve_files(self, series: Series) -> Iterator[bytes]:
         """PS3.10 files as they arrive, as stored: nothing is parsed, nothing transcoded; the order is the server's."""
         check_uids(series.study_uid, series.uid)
-        missing = f"no series {series.uid} in {self.url}; search the archive again"
+        missing = str(absent(self, series.study_uid, series.uid))
         return self._files(f"studies/{series.study_uid}/series/{series.uid}", missing)
 
     def store(self, datasets: Iterable[Dataset]) -> Stored:
@@ -88,10 +96,9 @@ class DicomwebArchive:
         """Remove a study or one series, where the server offers it (PS3.18 does not ask it to)."""
         check_uids(study_uid, series_uid)
         if not self.search_series(study_uid, series=series_uid):
-            raise NotFound(f"no {'series ' + series_uid if series_uid else 'study ' + study_uid} in {self.url}; "
-                           "search the archive again")
-        absent = f"{self.server.host} does not offer deletion over DICOMweb; delete in the archive itself"
-        with answers(self.server, "delete", missing=absent, missing_is=ArchiveRefused):
+            raise absent(self, study_uid, series_uid)
+        unoffered = f"{self.server.host} does not offer deletion over DICOMweb; delete in the archive itself"
+        with answers(self.server, "delete", missing=unoffered, missing_is=ArchiveRefused):
             if series_uid:
                 self._client.delete_series(study_uid, series_uid)
             else:

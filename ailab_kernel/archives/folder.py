@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,15 +24,26 @@ from urllib.parse import unquote
 from pydicom import Dataset
 
 from ailab_kernel.dicom.parsing import read_dataset
-from ailab_kernel.ground.errors import ArchiveError, DicomError, NotFound, SettingsError
+from ailab_kernel.ground.errors import ArchiveError, DicomError, SettingsError
+from ailab_kernel.ground.store import sync_folder
 
 from . import index as table
 from .archive import Refused, Series, SeriesList, Stored, Studies
-from .found import check_uids, series_of, sorted_series, sorted_studies, study_of, with_series_words
+from .found import (
+    absent,
+    check_uids,
+    series_of,
+    sorted_series,
+    sorted_studies,
+    study_of,
+    with_series_words,
+)
 from .index import Index, Row
 from .instances import Instance, instance, same_content, uid_of
 from .matching import accepted, series_conditions, study_conditions
+from .qido import IDENTITY
 from .reindex import CONFLICTS, INCOMING, INDEX, Reindexed, reindex
+from .storing import Place
 
 _BATCH = 128                   # instances between two index commits of one store
 _SYNC_THREADS = 4              # fsyncs that wait together share the disk's flush
@@ -115,8 +126,21 @@ class FolderArchive:
                 self._unlink(rows)
                 table.drop(db, rows)
         if not rows:
-            raise NotFound(f"no {'series ' + series_uid if series_uid else 'study ' + study_uid} in {self.url}; "
-                           "search the archive again")
+            raise absent(self, study_uid, series_uid)
+
+    def known(self, new: list[Instance]) -> dict[str, Place]:
+        """Where these SOP Instance UIDs are, in whatever series; ``path`` leads to the file below `root`."""
+        if not self._opened():
+            return {}
+        with self._index.reading() as db:
+            rows = [row for row in (table.row_of(db, one.uid) for one in new) if row]
+        columns = (*IDENTITY, "path")
+        return {row.uid: dict(zip(columns, (row.study_uid, row.series_uid, row.uid, row.path), strict=True))
+                for row in rows if (self.root / row.path).exists()}
+
+    def held(self, places: Mapping[str, Place]) -> dict[str, Path]:
+        """Where the files of known UIDs are; for reading only."""
+        return {uid: self.root / str(place["path"]) for uid, place in places.items()}
 
     def reindex(self) -> Reindexed:
         """Make the index agree with the files: those put there by hand are found, whatever their layout or name."""
@@ -149,7 +173,7 @@ class FolderArchive:
             with self._index.reading() as db:
                 rows = table.rows_of(db, series.study_uid, series.uid)
         if not rows:
-            raise NotFound(f"no series {series.uid} in {self.url}; search the archive again")
+            raise absent(self, series.study_uid, series.uid)
         return rows
 
     def _read(self, row: Row) -> Dataset:
@@ -206,7 +230,7 @@ class FolderArchive:
             for one in written:
                 total += self._place(db, one, folders)
             for folder in sorted(folders):
-                _sync_folder(folder)
+                sync_folder(folder)
         return total
 
     def _place(self, db: Connection, one: _Written, folders: set[Path]) -> Stored:
@@ -291,10 +315,6 @@ def _sync_and_close(descriptor: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    _sync_and_close(os.open(folder, os.O_RDONLY))
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

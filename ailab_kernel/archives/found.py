@@ -5,12 +5,13 @@ from datetime import date
 from typing import Any
 
 from ailab_kernel.dicom.uids import check_uid
-from ailab_kernel.ground.errors import DicomError, WrongUse
+from ailab_kernel.ground.errors import DicomError, NotFound, SettingsError, WrongUse
 
 from . import matching
 from .archive import Archive, Series, SeriesList, Studies, Study
 
 Attributes = Mapping[str, Any]
+ANSWER_S = 60.0                                # how long an archive on the network may think
 
 
 def study_of(found: Attributes, archive: Archive) -> Study:
@@ -37,6 +38,29 @@ def with_series_words(archive: Archive, match: Mapping[str, object]) -> dict[str
     asked = {"study": studies["study"]} if "study" in studies else {}
     uids = sorted({one.study_uid for one in archive.search_series("", **asked, **series)})
     return studies | {"study": uids} if uids else None
+
+
+def absent(archive: Archive, study_uid: str, series_uid: str = "") -> NotFound:
+    """The error that says that an archive has no such study or series."""
+    what = f"series {series_uid}" if series_uid else f"study {study_uid}"
+    return NotFound(f"no {what} in {archive.url}; search the archive again")
+
+
+def seconds(text: str | None) -> float:
+    """The option ``timeout`` of an archive's URL, s; `ANSWER_S` where it is left out.
+
+    Raises
+    ------
+    SettingsError
+        No number above 0.
+    """
+    try:
+        found = ANSWER_S if text is None else float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise SettingsError(f"timeout={text} in the archive's URL is no number of seconds; write timeout=60")
+    return found
 
 
 def check_uids(study_uid: str, series_uid: str = "") -> None:

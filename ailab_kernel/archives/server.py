@@ -19,13 +19,15 @@ from ailab_kernel.ground.errors import (
     SettingsError,
 )
 
+from .found import ANSWER_S, seconds
+
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
     from requests import Response, Session
     from requests.adapters import HTTPAdapter
 
 _OPTIONS = ("token_env", "password_env", "timeout")
-_CONNECT_S, _ANSWER_S = 5.0, 60.0
+_CONNECT_S = 5.0
 _ATTEMPTS, _PAUSE_MS = 2, 250                  # a server that says it is busy (429, 503) is asked again
 _BUSY = (429, 503)
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -53,7 +55,7 @@ class Server:
     user: str = ""
     password: str = field(default="", repr=False)
     token_env: str = ""
-    timeout_s: float = _ANSWER_S
+    timeout_s: float = ANSWER_S
 
     @property
     def host(self) -> str:
@@ -117,7 +119,7 @@ def server_of(url: str) -> Server:
         raise SettingsError("the archive's URL names no host; write dicomweb+http://host:port/dicom-web")
     password = _variable(options["password_env"]) if "password_env" in options else unquote(parts.password or "")
     return Server(f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}", unquote(parts.username or ""),
-                  password, options.get("token_env", ""), _seconds(options.get("timeout")))
+                  password, options.get("token_env", ""), seconds(options.get("timeout")))
 
 
 @contextmanager
@@ -180,13 +182,3 @@ def _variable(name: str) -> str:
     if not os.environ.get(name):
         raise SettingsError(f"the archive's URL refers to the environment variable {name}, which is not set; set it")
     return os.environ[name]
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        seconds = _ANSWER_S if text is None else float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise SettingsError(f"timeout={text} in the archive's URL is no number of seconds; write timeout=60")
-    return seconds

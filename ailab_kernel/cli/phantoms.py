@@ -14,6 +14,7 @@ from .show import AsJson, show
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
 app = typer.Typer(help="Make phantom studies. Example: ailab phantoms make ./out --count 2", no_args_is_help=True)
 
 

@@ -18,7 +18,7 @@ KEYWORDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
     "Modality", "ImageType", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
     "SpacingBetweenSlices", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored",
-    "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "GantryDetectorTilt",
+    "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
     "EchoTime", "EchoNumbers", "InversionTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue",
     "AcquisitionNumber", "AcquisitionTime", "InstanceNumber",
     "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "KVP", "ConvolutionKernel", "PatientSex", "PatientAge",
@@ -33,7 +33,7 @@ _VRS = frozenset({b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD",
                   b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"})  # fmt: skip
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _SYNTAXES = frozenset(str(uid) for uid in AllTransferSyntaxes) - {DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian}
-_ENCAPSULATED = frozenset(str(uid) for uid in AllTransferSyntaxes if uid.is_encapsulated)
+ENCAPSULATED = frozenset(str(uid) for uid in AllTransferSyntaxes if uid.is_encapsulated)
 _PIXELS, _TRAILING, _UNDEFINED = 0x7FE00010, 0xFFFCFFFC, 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _START, _FIRST_BYTES = 132, 1 << 14
@@ -195,23 +195,23 @@ def _value(head: bytes, at: int, length: int, keyword: str) -> bytes:
 
 def _pixels(head: bytes, element: tuple[int, bytes], size: int, found: Scan) -> Scan | None:
     """The scan, when its last element is Pixel Data as the transfer syntax has it, whole, with nothing behind."""
-    (tag, vr), encapsulated = element, found.syntax in _ENCAPSULATED
+    (tag, vr), encapsulated = element, found.syntax in ENCAPSULATED
     if tag != _PIXELS or vr not in (b"OW", b"OB", b"") or encapsulated != (found.length == _UNDEFINED):
         return None
     if encapsulated:
         return Scan(found.syntax, found.values, found.offset, -1)
     end = found.offset + found.length
-    if end > size or (end < size and not _padded(head, end, size)):
+    if end > size or (end < size and not _padded(head, end)):
         return None
     return found
 
 
-def _padded(head: bytes, end: int, size: int) -> bool:
+def _padded(head: bytes, end: int) -> bool:
     """Whether what follows is Data Set Trailing Padding (FFFC,FFFC); unknown where it was not read."""
     if len(head) < end + 4:
         return False
     group, element = struct.unpack_from("<HH", head, end)
-    return (group << 16 | element) == _TRAILING and size > end
+    return (group << 16 | element) == _TRAILING
 
 
 def _skip_sequence(head: bytes, at: int, vr: bytes, depth: int) -> int:

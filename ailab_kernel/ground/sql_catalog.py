@@ -1,5 +1,6 @@
 """The catalog in this process: SQLAlchemy on SQLite (WAL, synchronous FULL) or PostgreSQL by URL."""
 
+import copy
 import fcntl
 import getpass
 import json
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
@@ -34,8 +35,15 @@ class SqlCatalog:
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # readers never wait for a writer
         self._store = store
         self._keys = keys
+        self._user = _who()
         with _held(lock):
             _bring_to_head(self._engine, url)
+
+    def by(self, user: str) -> Self:
+        """Return this catalog as it is written by ``user``."""
+        mine = copy.copy(self)
+        mine._user = user
+        return mine
 
     # objects and keys: handed through
     def put(self, data: bytes | Path) -> str:
@@ -72,7 +80,7 @@ class SqlCatalog:
         digest = record_digest(kind, name, body, parents=parents)
         row = {
             "kind": kind, "name": name, "digest": digest, "body": canonical_json(body).decode(),
-            "parents": json.dumps(sorted(parents)), "made_at": _now(), "made_by": _who(),
+            "parents": json.dumps(sorted(parents)), "made_at": _now(), "made_by": self._user,
         }  # fmt: skip
         self._retried(lambda db: self._append(db, row))
         return self.query(kind, digest=digest)[0]
@@ -96,13 +104,18 @@ class SqlCatalog:
         return [_record(dict(row)) for row in rows]
 
     def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
-        """Let ``name@alias`` mean the record ``digest``."""
+        """Let ``name@alias`` mean the record ``digest``; the move and its audit line are one transaction."""
         if not self.query(kind, name=name, digest=digest):
             msg = f"{kind} {name} has no record {digest[:12]} for @{alias} to mean"
             raise NotFound(msg)
-        row = {"kind": kind, "name": name, "alias": alias, "digest": digest, "reason": reason}
-        self._retried(lambda db: db.execute(ALIASES.insert().values(**row, moved_at=_now(), moved_by=_who())))
-        self.audit("alias-moved", kind=kind, name=name, alias=alias, digest=digest)
+        moved = {"kind": kind, "name": name, "alias": alias, "digest": digest}
+        row = {**moved, "reason": reason, "moved_at": _now(), "moved_by": self._user}
+
+        def _move(db: sa.Connection) -> None:
+            db.execute(ALIASES.insert().values(**row))
+            self._audit(db, "alias-moved", moved)
+
+        self._retried(_move)
 
     def resolve(self, kind: str, name: str, alias: str) -> Record:
         """Return the record that ``name@alias`` means now, or raise NotFound."""
@@ -122,12 +135,18 @@ class SqlCatalog:
 
     def audit(self, event: str, **detail: str) -> None:
         """Add one line to the audit trail: each line's hash covers the line before it."""
-        self._retried(lambda db: _audit(db, event, detail))
+        self._retried(lambda db: self._audit(db, event, detail))
 
     def audit_trail(self) -> list[dict[str, str]]:
         """Return the audit trail, oldest first."""
         with self._reader.connect() as db:
             return [dict(row) for row in db.execute(sa.select(AUDIT).order_by(AUDIT.c.seq)).mappings()]
+
+    def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
+        last = db.execute(sa.select(AUDIT.c.seq, AUDIT.c.chain).order_by(AUDIT.c.seq.desc()).limit(1)).first()
+        seq, chain = (last.seq + 1, last.chain) if last else (1, "")
+        row = {"seq": seq, "at": _now(), "by": self._user, "event": event, "detail": canonical_json(detail).decode()}
+        db.execute(AUDIT.insert().values(**row, chain=sha256(canonical_json(row) + chain.encode())))
 
     def _retried(self, act) -> None:  # noqa: ANN001 - a function of one connection
         """Run ``act`` in a transaction; two writers that meet on a number try again."""
@@ -143,13 +162,6 @@ class SqlCatalog:
             return
         msg = f"the catalog is too busy: {_TRIES} tries met other writers; try again"
         raise CatalogError(msg)
-
-
-def _audit(db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
-    last = db.execute(sa.select(AUDIT.c.seq, AUDIT.c.chain).order_by(AUDIT.c.seq.desc()).limit(1)).first()
-    seq, chain = (last.seq + 1, last.chain) if last else (1, "")
-    row = {"seq": seq, "at": _now(), "by": _who(), "event": event, "detail": canonical_json(detail).decode()}
-    db.execute(AUDIT.insert().values(**row, chain=sha256(canonical_json(row) + chain.encode())))
 
 
 def _record(row: Mapping[str, Any]) -> Record:

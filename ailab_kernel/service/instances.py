@@ -4,11 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ailab_kernel.archives.archive import Archive
-from ailab_kernel.archives.folder import FolderArchive
-from ailab_kernel.archives.index import Index, row_of
 from ailab_kernel.archives.instances import Instance
 from ailab_kernel.archives.qido import IDENTITY
-from ailab_kernel.archives.reindex import INDEX
 from ailab_kernel.archives.storing import Place
 from ailab_kernel.dicom.uids import check_uid
 from ailab_kernel.ground.errors import ArchiveRefused, DicomError, NotFound, WrongUse
@@ -24,8 +21,6 @@ def places(archive: Archive, uids: Sequence[str], *, study_uid: str = "", series
     """
     for uid in uids:
         _check(uid)
-    if isinstance(archive, FolderArchive):
-        return _in_folder(archive.root, uids)
     if not hasattr(archive, "known"):
         msg = f"{archive.url} does not search instances; search its series"
         raise ArchiveRefused(msg)
@@ -43,8 +38,6 @@ def file_of(archive: Archive, *, study_uid: str, series_uid: str, uid: str) -> b
     if not found:
         msg = f"no instance {uid} in series {series_uid} of {archive.url}; search the archive again"
         raise NotFound(msg)
-    if isinstance(archive, FolderArchive):
-        return archive.root / str(found[0]["path"])
     return archive.held({uid: found[0]})[uid]  # type: ignore[attr-defined]
 
 
@@ -72,16 +65,6 @@ def _part(head: bytes, file: bytes | Path, size: int) -> Iterator[bytes]:
         with file.open("rb") as opened:
             while block := opened.read(_BLOCK):
                 yield block
-
-
-def _in_folder(root: Path, uids: Sequence[str]) -> list[Place]:
-    """A folder without an index holds nothing that was stored; the next store takes up what lies there."""
-    if not (root / INDEX).exists():
-        return []
-    with Index(root / INDEX).reading() as db:
-        rows = [row for row in (row_of(db, uid) for uid in uids) if row]
-    return [{**dict(zip(IDENTITY, (row.study_uid, row.series_uid, row.uid), strict=True)), "path": row.path}
-            for row in rows if (root / row.path).exists()]  # fmt: skip
 
 
 def _check(uid: str) -> None:

@@ -3,15 +3,13 @@
 import copy
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ailab_kernel.ground.errors import NotFound
-from ailab_kernel.ground.ids import canonical_json, sha256
+from ailab_kernel.ground.ids import sha256
 from ailab_kernel.ground.sql_catalog import SqlCatalog
-from ailab_kernel.ground.tables import ALIASES, AUDIT
 
 from .identity import Caller
 
@@ -25,14 +23,7 @@ class Ledger(SqlCatalog):
     """A catalog whose records, alias moves and audit lines carry the name of an authenticated user."""
 
     roles_enforced = True
-    _user = ITSELF
     _trail: "Ledger | None" = None             # where audit lines go; None: here
-
-    def by(self, user: str) -> "Ledger":
-        """Return this catalog as it is written by ``user``."""
-        mine = copy.copy(self)
-        mine._user = user
-        return mine
 
     def audited_in(self, trail: "Ledger") -> "Ledger":
         """Return this catalog with its audit lines in another one's trail."""
@@ -48,36 +39,11 @@ class Ledger(SqlCatalog):
             return False
         return True
 
-    def _append(self, db: sa.Connection, row: dict[str, Any]) -> None:  # type: ignore[override]
-        super()._append(db, row | {"made_by": self._user})
-
-    def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
-        """Let ``name@alias`` mean the record ``digest``; the move and its audit line are one transaction."""
-        if not self.query(kind, name=name, digest=digest):
-            msg = f"{kind} {name} has no record {digest[:12]} for @{alias} to mean"
-            raise NotFound(msg)
-        moved = {"kind": kind, "name": name, "alias": alias, "digest": digest}
-        row = {**moved, "reason": reason, "moved_at": _now(), "moved_by": self._user}
-
-        def _move(db: sa.Connection) -> None:
-            db.execute(ALIASES.insert().values(**row))
-            if self._trail is None:
-                self._line(db, "alias-moved", moved)
-
-        self._retried(_move)
-        if self._trail is not None:
-            self._trail.by(self._user).audit("alias-moved", **moved)
-
-    def audit(self, event: str, **detail: str) -> None:
-        """Add one line to the audit trail in the user's name: each line's hash covers the line before it."""
-        trail = self._trail.by(self._user) if self._trail is not None else self
-        trail._retried(lambda db: trail._line(db, event, detail))
-
-    def _line(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
-        last = db.execute(sa.select(AUDIT.c.seq, AUDIT.c.chain).order_by(AUDIT.c.seq.desc()).limit(1)).first()
-        seq, chain = (last.seq + 1, last.chain) if last else (1, "")
-        row = {"seq": seq, "at": _now(), "by": self._user, "event": event, "detail": canonical_json(detail).decode()}
-        db.execute(AUDIT.insert().values(**row, chain=sha256(canonical_json(row) + chain.encode())))
+    def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
+        if self._trail is None:
+            super()._audit(db, event, detail)
+        else:
+            self._trail.by(self._user).audit(event, **detail)
 
 
 class Realms:
@@ -91,7 +57,7 @@ class Realms:
         self._bases = bases
         self._lock = threading.Lock()
         self._sandboxes: dict[str, Ledger] = {}
-        self.lab = self._filled(Ledger(**workspace.trusted_parts()))
+        self.lab = self._filled(Ledger(**workspace.trusted_parts()).by(ITSELF))
 
     def of(self, caller: Caller) -> Ledger:
         """Return the catalog that the caller works in, written in their name."""
@@ -103,7 +69,7 @@ class Realms:
             if user not in self._sandboxes:
                 home = self._workspace.home / "students" / sha256(user.encode())[:32]
                 own = self._workspace.within(home)
-                self._sandboxes[user] = self._filled(Ledger(**own.trusted_parts()).audited_in(self.lab))
+                self._sandboxes[user] = self._filled(Ledger(**own.trusted_parts()).by(ITSELF).audited_in(self.lab))
             return self._sandboxes[user]
 
     def _filled(self, ledger: Ledger) -> Ledger:
@@ -114,7 +80,3 @@ class Realms:
             for name in base_names():
                 Models(ledger).get(f"{name}@{GENERAL}")
         return ledger
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

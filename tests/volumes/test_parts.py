@@ -64,6 +64,23 @@ def renumbered(datasets, phase):
     return datasets
 
 
+def test_a_clinical_time_goes_into_no_name():
+    slices = ordered()
+    for ds in slices:
+        ds.AcquisitionTime = "103045.2"
+    found = volumes_from_files([*again(slices, AcquisitionTime="103112.9"), *slices])
+    assert [vol.facts["part"] for vol in found.volumes] == ["acquisition time 1", "acquisition time 2"]
+    assert np.array_equal(found.volumes[1].array, found.volumes[0].array + 7)
+
+
+def test_several_frames_of_reference_are_refused():
+    slices = ordered()
+    slices[2].FrameOfReferenceUID = "1.2.3"
+    found = volumes_from_files(slices)
+    assert not found.volumes
+    assert "differ in FrameOfReferenceUID" in found.refused[0].reason
+
+
 def test_a_lone_second_slice_is_no_time_point():
     slices = ordered()
     found = volumes_from_files([*slices, again(slices[2:3])[0]])
@@ -146,10 +163,9 @@ def test_the_frames_of_an_enhanced_image_are_slices_by_their_own_places(tmp_path
 def test_an_enhanced_image_of_two_times_is_two_volumes():
     ds = enhanced()
     frames = ds.PerFrameFunctionalGroupsSequence
-    for number, group in enumerate(copy.deepcopy(list(frames))):
+    for group in copy.deepcopy(list(frames)):
         group.FrameContentSequence[0].TemporalPositionIndex = 2
         frames.append(group)
-        assert number < 4
     ds.NumberOfFrames, ds.PixelData = 8, ds.PixelData + bytes(len(ds.PixelData))
     found = volumes_from_files([ds])
     assert [vol.facts["part"] for vol in found.volumes] == ["time 1", "time 2"]

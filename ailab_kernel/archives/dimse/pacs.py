@@ -17,6 +17,7 @@ from pydicom import Dataset, dcmread
 from ailab_kernel.archives import storing
 from ailab_kernel.archives.archive import Series, SeriesList, Stored, Studies
 from ailab_kernel.archives.found import (
+    absent,
     check_uids,
     series_of,
     sorted_series,
@@ -28,7 +29,7 @@ from ailab_kernel.archives.instances import Instance
 from ailab_kernel.archives.matching import Condition, accepted, series_conditions, study_conditions
 from ailab_kernel.archives.qido import Attributes
 from ailab_kernel.dicom.parsing import read_dataset, read_header
-from ailab_kernel.ground.errors import ArchiveError, ArchiveRefused, DicomError, NotFound
+from ailab_kernel.ground.errors import ArchiveError, ArchiveRefused, DicomError
 
 from .association import CONTEXTS, VERIFICATION, associate, check, context, described
 from .fetching import fetch, wanted
@@ -89,7 +90,7 @@ class DimseArchive:
         check_uids(series.study_uid, series.uid)
         found = self._instances(study=series.study_uid, series=series.uid)
         if not found:
-            raise NotFound(f"no series {series.uid} in {self.url}; search the archive again")
+            raise absent(self, series.study_uid, series.uid)
         return fetch(self.peer, wanted(found, whole=True))
 
     def store(self, datasets: Iterable[Dataset]) -> Stored:
@@ -107,8 +108,7 @@ class DimseArchive:
         """Refused always: DIMSE has no deletion."""
         check_uids(study_uid, series_uid)
         if not self.search_series(study_uid, series=series_uid):
-            raise NotFound(f"no {'series ' + series_uid if series_uid else 'study ' + study_uid} in {self.url}; "
-                           "search the archive again")
+            raise absent(self, study_uid, series_uid)
         raise ArchiveRefused(f"{self.peer.name} does not offer deletion: DIMSE has none; delete in the archive itself")
 
     def known(self, new: list[Instance]) -> dict[str, storing.Place]:

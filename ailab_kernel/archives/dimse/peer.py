@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from ailab_kernel.archives.found import ANSWER_S, seconds
 from ailab_kernel.ground.errors import SettingsError
 
 _OPTIONS = ("retrieve", "listen", "timeout", "ca", "cert", "key")
 _CALLING = "AILAB"
 _PORTS = {"dimse": 104, "dimse+tls": 2762}     # registered for DICOM and for DICOM over TLS (PS3.8 9.1.2, PS3.15 B)
 _LISTEN = ("127.0.0.1", 11112)
-_ANSWER_S = 60.0
 _AET = 16                                      # characters of an AE title (PS3.5 section 6.2)
 _EXAMPLE = "write dimse://AILAB@host:4242/CALLED"
 
@@ -69,7 +69,7 @@ class Peer:
     port: int
     called: str
     calling: str = _CALLING
-    timeout_s: float = _ANSWER_S
+    timeout_s: float = ANSWER_S
     retrieve: str = "get"
     listen: tuple[str, int] = _LISTEN
     tls: Tls | None = field(default=None, repr=False)
@@ -110,7 +110,7 @@ def peer_of(url: str) -> Peer:
     if not parts.hostname:
         raise SettingsError(f"the archive's URL names no host; {_EXAMPLE}")
     return Peer(parts.hostname, port, _aet(unquote(parts.path.strip("/"))), _aet(unquote(parts.username or _CALLING)),
-                _seconds(options.get("timeout")), _way(options), _place(options.get("listen")),
+                seconds(options.get("timeout")), _way(options), _place(options.get("listen")),
                 _tls(options) if parts.scheme == "dimse+tls" else None)
 
 
@@ -141,13 +141,3 @@ def _tls(options: dict[str, str]) -> Tls:
     found = Tls(*(str(Path(options[name]).expanduser()) if options.get(name) else "" for name in ("ca", "cert", "key")))
     found.context()
     return found
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        seconds = _ANSWER_S if text is None else float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise SettingsError(f"timeout={text} in the archive's URL is no number of seconds; write timeout=60")
-    return seconds

@@ -14,18 +14,16 @@ from typing import Protocol
 import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
-from pydicom.uid import AllTransferSyntaxes, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from ailab_kernel.dicom.codecs import decode_frame, encapsulated_frames, stored_dtype
 from ailab_kernel.dicom.parsing import guarded, read_dataset, read_header
-from ailab_kernel.dicom.scan import Scan, scan, scan_file
+from ailab_kernel.dicom.scan import ENCAPSULATED, Scan, scan, scan_file
 from ailab_kernel.ground.errors import DicomError
 
 _NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "DOC", "REG", "FID", "ANN", "PLAN", "M3D",
                          "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD"})  # fmt: skip
 _DICOMDIR = "1.2.840.10008.1.3.10"
-
-ENCAPSULATED = frozenset(str(uid) for uid in AllTransferSyntaxes if uid.is_encapsulated)
 
 File = Path | bytes
 Values = Mapping[str, str]

@@ -17,6 +17,8 @@ _MARKS = {
     "DiffusionBValue": "b-value", "TemporalPositionIdentifier": "time", "TriggerTime": "trigger time",
     "AcquisitionNumber": "acquisition", "AcquisitionTime": "acquisition time",
 }  # fmt: skip
+# A clinical date or time goes into no name and no record: its place in the order says as much.
+_UNTOLD = frozenset({"AcquisitionTime"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +61,7 @@ def _by_geometry(planes: Sequence[Plane]) -> list[tuple[str, list[Plane]]]:
     for plane in planes:
         directions = tuple(np.round([*plane.across, *plane.down], 2) + 0.0)
         spacing = tuple(np.round(plane.spacing_mm, 3))
-        frame = plane.instance.text("FrameOfReferenceUID")
-        groups.setdefault((directions, spacing, plane.shape, str(plane.dtype), frame), []).append(plane)
+        groups.setdefault((directions, spacing, plane.shape, str(plane.dtype)), []).append(plane)
     if len(groups) == 1:
         return [("", group) for group in groups.values()]
     return [(f"orientation {number}", group) for number, group in enumerate(groups.values(), 1)]
@@ -78,9 +79,9 @@ def _phases(planes: Sequence[Plane]) -> Iterator[Part]:
             groups.setdefault(plane.fields.text(keyword), []).append(plane)
         crowds = [_crowd(group) for group in groups.values()]
         if len(groups) > 1 and all(count < crowd and covered == places for count, covered in crowds):
-            for value, group in sorted(groups.items(), key=lambda item: _sortable(item[0])):
+            for number, (value, group) in enumerate(sorted(groups.items(), key=lambda item: _sortable(item[0])), 1):
                 for part in _phases(group):
-                    own = f"{said} {_short(value)}"
+                    own = f"{said} {number if keyword in _UNTOLD else _short(value)}"
                     yield Part(part.planes, ", ".join(filter(None, (own, part.name))))
             return
     yield from _by_number(planes, crowd)

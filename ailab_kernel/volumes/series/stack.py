@@ -102,7 +102,6 @@ def stacked(planes: Sequence[Plane], *, resample: bool = False, correct_tilt: bo
 
 
 def _check_alike(planes: Sequence[Plane]) -> None:
-    first = planes[0]
     facts: dict[str, list[object]] = {
         "Rows and Columns": [plane.shape for plane in planes],
         "BitsAllocated or PixelRepresentation": [plane.dtype for plane in planes],
@@ -119,9 +118,6 @@ def _check_alike(planes: Sequence[Plane]) -> None:
         if np.ptp(values, axis=0).max() > tolerance:
             msg = f"instances differ in {keyword} (a localizer among them?); read its parts apart"
             raise MixedSeries(msg)
-    if len({plane.instance.text("FrameOfReferenceUID") for plane in planes}) > 1:
-        msg = f"instances of series {first.instance.text('SeriesInstanceUID')} differ in FrameOfReferenceUID"
-        raise MixedSeries(msg)
 
 
 def _straight(positions: np.ndarray, depths: np.ndarray, first: Plane, *, tilt: bool) -> bool:
