@@ -1,4 +1,4 @@
-"""A real Orthanc that tests start and end, reachable from 127.0.0.1 only.
+"""Servers that tests start and end, reachable from 127.0.0.1 only: a real Orthanc, or a few answers over HTTP.
 
 Orthanc 1.10 binds its HTTP and DICOM ports to every address. It therefore runs in a network namespace whose only
 interface is loopback, and ``relay.py`` passes its ports on from 127.0.0.1.
@@ -11,10 +11,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +31,21 @@ def need_service(*commands: str, package: str) -> None:
     missing = [name for name in commands if not (shutil.which(name) or Path(name).exists())]
     if missing:
         _missing(f"{', '.join(missing)} is not installed (apt-get install {package})")
+
+
+@contextmanager
+def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on 127.0.0.1 that answers as ``handler`` does; its address, without a path."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -22,6 +21,7 @@ from tests.ground.test_catalog import (  # noqa: F401 - the same tests, asked of
     test_the_ledger,
 )
 from tests.service.serving import House, free_port, process, serving, token
+from tests.services import http_server
 
 
 @pytest.fixture
@@ -168,16 +168,8 @@ def answering(*statuses: int, body: bytes = b"[]") -> Iterator[tuple[str, list[s
         def log_message(self, *args):
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/services/ailab", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_server(Handler) as base:
+        yield f"{base}/services/ailab", asked
 
 
 @pytest.fixture

@@ -1,16 +1,16 @@
 """Whose token it is, asked of a hub: a stand-in that answers ``GET /user`` as JupyterHub 6.1 does."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from ailab_kernel.ground.errors import CatalogError
 from ailab_kernel.service import identity
 from ailab_kernel.service.identity import Caller, HubCallers, hub_callers
+from tests.services import http_server
 
 OURS = "access:services!service=ailab"
 PEOPLE = {
@@ -42,16 +42,8 @@ def hub(status: int = 200) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *args):
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hub/api", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_server(Handler) as base:
+        yield f"{base}/hub/api", asked
 
 
 @pytest.mark.parametrize(("token", "caller"), [
