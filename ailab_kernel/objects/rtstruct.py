@@ -36,6 +36,8 @@ _AT_ONCE = 1 << 20
 class Structures(Mapping[Label, np.ndarray]):
     """The structures of an RT Structure Set by label, each drawn when it is asked for; `write_seg` takes them so.
 
+    Errors call a structure by its number in the set: its name is free text, and may be a patient's.
+
     Attributes
     ----------
     grid
@@ -69,8 +71,8 @@ class Structures(Mapping[Label, np.ndarray]):
         for contour in sorted(contours, key=lambda contour: float(contour[:, 0].mean())):
             along = contour[:, 0]
             if np.ptp(along) > 2 * _OFF_SLICE:
-                msg = (f"{label.name}: a contour is not parallel to the slices (it spans {np.ptp(along):.1f} of them); "
-                       "give the volume that it was drawn on")  # fmt: skip
+                msg = (f"structure {label.index}: a contour is not parallel to the slices (it spans "
+                       f"{np.ptp(along):.1f} of them); give the volume that it was drawn on")  # fmt: skip
                 raise ObjectError(msg)
             plane = plane if along.mean() - plane < _OFF_SLICE else float(along.mean())
             planes.setdefault(plane, []).append(contour[:, 1:])
@@ -79,7 +81,7 @@ class Structures(Mapping[Label, np.ndarray]):
 
     def _check_beyond(self, label: Label, planes: dict[float, list[np.ndarray]]) -> None:
         if self.beyond == "refuse" and any(self._leaves(plane, polygons) for plane, polygons in planes.items()):
-            msg = (f"{label.name} reaches beyond this volume; give the whole series that it was drawn on, "
+            msg = (f"structure {label.index} reaches beyond this volume; give the whole series that it was drawn on, "
                    "or beyond='cut'")  # fmt: skip
             raise ObjectError(msg)
 
@@ -91,8 +93,8 @@ class Structures(Mapping[Label, np.ndarray]):
 
     def _exact(self, label: Label, planes: dict[float, list[np.ndarray]]) -> dict[int, list[np.ndarray]]:
         if off := sorted(plane for plane in planes if abs(plane - round(plane)) > _OFF_SLICE):
-            msg = (f"{label.name}: {len(off)} contour planes lie between the slices, the first at slice {off[0]:.1f}; "
-                   "give the volume they were drawn on, or between='nearest'")  # fmt: skip
+            msg = (f"structure {label.index}: {len(off)} contour planes lie between the slices, the first at slice "
+                   f"{off[0]:.1f}; give the volume they were drawn on, or between='nearest'")  # fmt: skip
             raise ObjectError(msg)
         found: dict[int, list[np.ndarray]] = {}
         for plane, polygons in planes.items():

@@ -134,7 +134,7 @@ def test_structures_become_segments():
 def test_contours_between_slices_are_named_or_drawn_on_the_nearest():
     ds = structures(Heart=[contour(ellipse(k + 0.4)) for k in (1, 2, 3)])
     found = read_rtstruct(ds, PLACE)
-    with pytest.raises(ObjectError, match=r"heart: 3 contour planes lie between the slices, the first at slice 1\.4"):
+    with pytest.raises(ObjectError, match=r"structure 1: 3 contour planes lie between the slices, the first at slice 1\.4"):
         only(found)
     near = only(read_rtstruct(ds, PLACE, between="nearest"))
     assert near.any(axis=(1, 2)).tolist() == [False, True, True, True, False, False]
@@ -154,9 +154,9 @@ def test_contours_of_another_orientation_are_named():
 
 def test_what_reaches_beyond_is_named_or_cut():
     ds = structures(Body=[contour(ellipse(5)), contour(ellipse(6)), contour(ellipse(4, middle=(2, 40)))])
-    with pytest.raises(ObjectError, match="body reaches beyond"):
+    with pytest.raises(ObjectError, match="structure 1 reaches beyond"):
         only(read_rtstruct(ds, PLACE))
-    with pytest.raises(ObjectError, match="body reaches beyond"):
+    with pytest.raises(ObjectError, match="structure 1 reaches beyond"):
         only(read_rtstruct(ds, PLACE, between="nearest"))
     cut = only(read_rtstruct(ds, PLACE, beyond="cut"))
     assert cut.any(axis=(1, 2)).tolist() == [False] * 4 + [True, True]
