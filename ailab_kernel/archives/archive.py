@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ailab_kernel.ground.errors import SettingsError
+from ailab_kernel.ground.refused import Refused
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -79,14 +80,6 @@ class SeriesList(tuple[Series, ...]):
         head = ("number", "modality", "description", "body part", "instances", "series UID")
         return _table(head, ((one.number, one.modality, one.description, one.body_part, one.instances, one.uid)
                              for one in self))
-
-
-@dataclass(frozen=True)
-class Refused:
-    """One instance (SOP Instance UID) or file that was not taken, and why."""
-
-    what: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.dicom.uids import derived_uid
 from ailab_kernel.ground.errors import AilabError, DicomError, IrregularSlices, MixedSeries, VolumeError
 from ailab_kernel.ground.ids import sha256, sha256_file
+from ailab_kernel.ground.refused import Refused
 from ailab_kernel.volumes.volume import Volume
 
 from .correct import evened, upright
@@ -28,14 +29,6 @@ _FACTS = ("Modality", "Manufacturer", "ManufacturerModelName", "SoftwareVersions
           "ConvolutionKernel", "PatientSex", "PatientAge", "BodyPartExamined")  # fmt: skip
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
 _THREADS = min(4, os.cpu_count() or 1)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """What was set aside, by UID or number and never by name, and why."""
-
-    what: str
-    reason: str
 
 
 @dataclass(frozen=True)
