@@ -119,7 +119,7 @@ class Visit:
         address = f"ws://{place.netloc}/user/{self._name}/api/kernels/{kernel}/channels"
         link = websocket.create_connection(address, header=[f"Authorization: token {self._token}"], timeout=seconds)
         try:
-            return _run(link, code)
+            return _run(link, code, until=time.monotonic() + seconds)
         except (OSError, websocket.WebSocketException) as error:
             msg = f"the kernel did not finish ({type(error).__name__})"
             raise AilabError(msg) from None
@@ -169,7 +169,7 @@ class Visit:
         return next((one.value or "" for one in self._session.cookies if one.name == "_xsrf"), "")
 
 
-def _run(link: Any, code: str) -> str:
+def _run(link: Any, code: str, *, until: float) -> str:
     header = {"msg_id": uuid4().hex, "msg_type": "execute_request", "session": uuid4().hex, "username": "",
               "version": "5.3"}  # fmt: skip
     content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
@@ -177,7 +177,7 @@ def _run(link: Any, code: str) -> str:
     link.send(json.dumps(request))
     printed = ""
     while True:
-        message = json.loads(link.recv())
+        message = _next(link, until)
         if message["msg_type"] == "status" and message["content"]["execution_state"] in {"dead", "restarting"}:
             raise ConnectionError("kernel " + message["content"]["execution_state"])
         if message["parent_header"].get("msg_id") != header["msg_id"]:
@@ -188,6 +188,19 @@ def _run(link: Any, code: str) -> str:
         printed += "\n".join(told["traceback"]) if message["msg_type"] == "error" else ""
         if message["msg_type"] == "status" and told["execution_state"] == "idle":
             return printed
+
+
+def _next(link: Any, until: float) -> dict[str, Any]:
+    """Return the next message; the time counts in all, though pings and other cells' messages keep coming."""
+    import websocket
+
+    while True:
+        link.settimeout(max(0.001, until - time.monotonic()))
+        kind, data = link.recv_data(control_frame=True)
+        if kind == websocket.ABNF.OPCODE_CLOSE:
+            raise ConnectionError("connection closed")
+        if kind == websocket.ABNF.OPCODE_TEXT:
+            return json.loads(data)
 
 
 def check(url: str, folder: Path) -> list[Step]:

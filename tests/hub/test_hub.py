@@ -132,7 +132,7 @@ def test_out_of_memory_is_told_and_neighbours_go_on(hub):
     assert "shut down idle kernels" in one.text
     assert greedy.run("len(kept)", kernel=kernels[0]).endswith("380000000"), "the others go on"
     assert neighbour.run("kept + 1", kernel=beside) == "42"
-    again = wait_for(lambda: _said_again(greedy, kernels[2]))
+    again = wait_for(lambda: _said_again(greedy, kernels[2]), seconds=120)
     assert "out of memory" in again, "the kernel that begins anew says why"
     assert "no systemd holds them" in hub.log or "systemd scope" in hub.log
     greedy.leave()
@@ -141,7 +141,7 @@ def test_out_of_memory_is_told_and_neighbours_go_on(hub):
 
 def _said_again(visit, kernel):
     try:
-        return visit.run("1", kernel=kernel, seconds=30)  # told once: an answer that came late would be lost
+        return visit.run("1", kernel=kernel, seconds=30)  # told once; a request sent while it restarts is lost
     except AilabError:
         return ""
 
