@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from hub_config import trusted
 from hub_config.house import HERE, House
 
 _SERVICE = "access:services!service=ailab"
@@ -17,12 +18,10 @@ def services(house: House) -> list[dict[str, Any]]:
     """Return the processes beside the hub: the culler, the check, and the trusted process where it is installed."""
     own = {name: value for name, value in os.environ.items() if name.startswith("AILAB_")}
     run = {"cwd": str(HERE.parent), "environment": own | {"AILAB_ISOLATION": house.isolation}}
-    trusted = {"name": "ailab", "url": f"http://127.0.0.1:{house.port(3)}", "oauth_no_confirm": True,
-               "command": [sys.executable, "-m", "ailab_kernel.service"], **run}  # fmt: skip
     return [
         {"name": "culler", "command": [sys.executable, "-m", "hub_config.culler"], **run},
         {"name": "check", "api_token": house.token("check")},
-        *([trusted] if house.has_service else []),
+        *([trusted.service(house) | run] if house.has_service else []),
     ]
 
 
@@ -34,7 +33,7 @@ def roles(house: House) -> list[dict[str, Any]]:
         {"name": "user", "scopes": ["self", *more]},
         {"name": "server", "scopes": [*own_server, *more]},
         {"name": "lab-admin", "groups": ["admin"],
-         "scopes": ["admin-ui", "admin:users", "admin:groups", "admin:servers"]},
+         "scopes": ["admin-ui", "admin:users", "admin:servers", *([] if house.provided else ["admin:groups"])]},
         {"name": "culling", "services": ["culler"],
          "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"]},
         {"name": "checking", "services": ["check"],

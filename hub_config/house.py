@@ -10,7 +10,28 @@ variable               is                                                  defau
 ``AILAB_HUB_GPUS``     simulated devices, such as ``a100*2``               what ``nvidia-smi`` lists
 ``AILAB_HUB_BEAT_S``   how often the hub looks after idle servers, s       60
 ``AILAB_HUB_SERVICE``  ``off`` leaves out the trusted process (a pilot)    ``on``
+``AILAB_HUB_LOGIN``    ``native``, ``oidc`` or ``ldap`` (below)            ``native``
 =====================  ==================================================  =========================
+
+Logins by a provider (`hub_config.logins`). A secret is told by reference: ``env:NAME`` or ``file:/PATH`` (mode 600).
+
+=========================  ==========================================================================================
+``AILAB_HUB_GROUPS``       YAML file: each role to a list of the provider's groups (LDAP: distinguished names)
+``AILAB_HUB_OIDC_ISSUER``  the provider's issuer, exactly as it writes it
+``AILAB_HUB_OIDC_CLIENT``  the client's id there; it may send people back to ``AILAB_HUB_URL/hub/oauth_callback``
+``AILAB_HUB_OIDC_SECRET``  the client's secret, by reference
+``AILAB_HUB_OIDC_NAME``    claim with the account's name here (``preferred_username``)
+``AILAB_HUB_OIDC_GROUPS``  claim with the groups (``groups``)
+``AILAB_HUB_OIDC_SCOPE``   scopes to ask for (``openid profile``)
+``AILAB_HUB_OIDC_TITLE``   words on the button: Sign in with ... (``your hospital account``)
+``AILAB_HUB_OIDC_CA``      certificates of the authority that signed the provider's, where it is the hospital's own
+``AILAB_HUB_LDAP_URL``     ``ldaps://HOST`` or ``ldap://HOST`` (StartTLS); the certificate is always checked
+``AILAB_HUB_LDAP_CA``      certificates of the authority that signed the directory's, where it is the hospital's own
+``AILAB_HUB_LDAP_PEOPLE``  where people are looked up, e.g. ``ou=people,dc=hospital,dc=example``
+``AILAB_HUB_LDAP_NAME``    attribute with the account's name (``uid``; ``sAMAccountName`` in Active Directory)
+``AILAB_HUB_LDAP_BIND``    account that may look people up; nobody (anonymous) where it is not set
+``AILAB_HUB_LDAP_SECRET``  its password, by reference
+=========================  ==========================================================================================
 """
 
 import json
@@ -73,6 +94,11 @@ class House:
         """Whether the trusted process can be started."""
         return os.environ.get("AILAB_HUB_SERVICE") != "off" and find_spec("ailab_kernel.service") is not None
 
+    @property
+    def provided(self) -> bool:
+        """Whether a provider says who somebody is and in which groups (`hub_config.logins`)."""
+        return os.environ.get("AILAB_HUB_LOGIN", "native") != "native"
+
     def token(self, name: str) -> str:
         """Return a service's token, kept in the private folder."""
         path = self.private / f"{name}.token"
@@ -91,6 +117,11 @@ class House:
             known[name] = max(known.values(), default=_FIRST_UID) + 1
             atomic_write(path, json.dumps(known, indent=1).encode())
         return known[name]
+
+    @property
+    def service_uid(self) -> int:
+        """User id of the trusted process, which no person's server ever gets; 0 where users are not isolated so."""
+        return _FIRST_UID - 1 if self.isolation == "uid" else 0
 
     def plain_words(self) -> str:
         """What a person must know about isolation, in one line."""

@@ -33,6 +33,12 @@ def need_service(*commands: str, package: str) -> None:
         _missing(f"{', '.join(missing)} is not installed (apt-get install {package})")
 
 
+def need_root(why: str) -> None:
+    """Skip, or fail where services are required, unless root runs the tests."""
+    if os.geteuid() != 0:
+        _missing(f"root is needed {why}")
+
+
 @contextmanager
 def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """A server on 127.0.0.1 that answers as ``handler`` does; its address, without a path."""

@@ -75,8 +75,14 @@ class Catalog(ObjectStore, Protocol):
     ) -> list[Record]:
         """Return the matching records, oldest first."""
 
-    def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
-        """Let ``name@alias`` mean the record ``digest``; the earlier meaning stays in the history."""
+    def point(
+        self, kind: str, name: str, alias: str, *, digest: str, reason: str = "", evidence: str = ""
+    ) -> None:
+        """Let ``name@alias`` mean the record ``digest``; the earlier meaning stays in the history.
+
+        ``evidence`` is the digest of the record that speaks for the move; the trusted process moves no model's alias
+        without.
+        """
 
     def resolve(self, kind: str, name: str, alias: str) -> Record:
         """Return the record that ``name@alias`` means now, or raise NotFound."""

@@ -119,9 +119,12 @@ class RemoteCatalog:
         asked = {"kind": kind, "name": name, "version": version, "digest": digest}
         return [_record(row) for row in self._json("GET", "records", params=asked)]
 
-    def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
-        """Let ``name@alias`` mean the record ``digest``."""
-        told = {"kind": kind, "name": name, "alias": alias, "digest": _digest(digest), "reason": reason}
+    def point(
+        self, kind: str, name: str, alias: str, *, digest: str, reason: str = "", evidence: str = ""
+    ) -> None:
+        """Let ``name@alias`` mean the record ``digest``; a model's alias moves for ``evidence`` only."""
+        told = {"kind": kind, "name": name, "alias": alias, "digest": _digest(digest), "reason": reason,
+                "evidence": _digest(evidence)}  # fmt: skip
         self._told("aliases", told, again=False)
 
     def resolve(self, kind: str, name: str, alias: str) -> Record:

@@ -103,17 +103,20 @@ class SqlCatalog:
             rows = db.execute(sa.select(RECORDS).where(*match).order_by(RECORDS.c.seq)).mappings().all()
         return [_record(dict(row)) for row in rows]
 
-    def point(self, kind: str, name: str, alias: str, *, digest: str, reason: str = "") -> None:
+    def point(
+        self, kind: str, name: str, alias: str, *, digest: str, reason: str = "", evidence: str = ""
+    ) -> None:
         """Let ``name@alias`` mean the record ``digest``; the move and its audit line are one transaction."""
         if not self.query(kind, name=name, digest=digest):
             msg = f"{kind} {name} has no record {digest[:12]} for @{alias} to mean"
             raise NotFound(msg)
         moved = {"kind": kind, "name": name, "alias": alias, "digest": digest}
+        told = moved | ({"evidence": evidence} if evidence else {})
         row = {**moved, "reason": reason, "moved_at": _now(), "moved_by": self._user}
 
         def _move(db: sa.Connection) -> None:
             db.execute(ALIASES.insert().values(**row))
-            self._audit(db, "alias-moved", moved)
+            self._audit(db, "alias-moved", told)
 
         self._retried(_move)
 

@@ -9,7 +9,7 @@ from ailab_kernel.ground.errors import ModelError, NotFound
 from ailab_kernel.ground.ids import Ref, check_name
 
 from .bundle import KIND, Bundle, read_bundle
-from .evidence import HasEvidence, check_evidence
+from .evidence import HasEvidence, check_evidence, keep_evidence
 from .trust import unzip
 
 _BASE = Path(__file__).parent / "base"
@@ -115,7 +115,9 @@ class Models:
         bundle.check()
         shown = evidence.evidence()
         check_evidence(self._catalog, shown, model=bundle.digest, ref=bundle.ref)
-        self._catalog.point(KIND, bundle.name, check_name(alias), digest=bundle.digest, reason=f"report {shown.id}")
+        kept = keep_evidence(self._catalog, shown)
+        self._catalog.point(KIND, bundle.name, check_name(alias), digest=bundle.digest, reason=f"report {shown.id}",
+                            evidence=kept.digest)  # fmt: skip
         return bundle
 
     def export(self, ref: str, folder: Path) -> Path:

@@ -74,14 +74,12 @@ class Report:
         return _json(self.folder / MANIFEST)
 
     def evidence(self) -> Evidence:
-        """Return what speaks for the validated model: the sealed manifest. Only a validation report has any."""
-        resolved = self.manifest.get("resolved", {})
-        models = (resolved["model"],) if self.manifest.get("template") == "validate" else ()
+        """Return what speaks for the validated model: the sealed manifest. Only a validation report says anything."""
         path, seal = self.folder / MANIFEST, self.folder / SEAL
         if not path.is_file() or not seal.is_file():
             msg = f"report {self.id} was never finished: it has no sealed manifest; run it again"
             raise NotFound(msg)
-        return Evidence(self.id, path.read_bytes(), seal.read_text(), models)
+        return Evidence(self.id, path.read_bytes(), seal.read_text())
 
     def show(self) -> "HTML":
         """Show the page in a notebook cell."""

@@ -49,6 +49,7 @@ class Point(Body):
     alias: Name
     digest: Digest
     reason: Note = ""
+    evidence: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 class Pseudonym(Body):

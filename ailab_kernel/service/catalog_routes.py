@@ -13,8 +13,9 @@ from starlette.concurrency import run_in_threadpool
 
 from ailab_kernel.ground.errors import SealBroken, WrongUse
 from ailab_kernel.ground.ids import sha256
+from ailab_kernel.models.bundle import KIND as MODEL
 
-from . import bodies
+from . import bodies, seals
 from .bodies import Append, Line, Point, Pseudonym, spooled, told, whole
 from .guard import Auditor, Keeper, Namer, Pointer, Reader, Signer
 
@@ -90,10 +91,15 @@ def query(
 
 @router.post("/aliases")
 async def point(call: Pointer, request: Request) -> Response:
-    """Move an alias in the caller's name."""
+    """Move an alias in the caller's name; a model's moves for a sealed validation of it only."""
     new = await told(request, Point)
-    await run_in_threadpool(
-        lambda: call.catalog.point(new.kind, new.name, new.alias, digest=new.digest, reason=new.reason))
+
+    def _move() -> None:
+        if new.kind == MODEL:
+            seals.must_speak(call.catalog, new.evidence, model=new.digest)
+        call.catalog.point(new.kind, new.name, new.alias, digest=new.digest, reason=new.reason, evidence=new.evidence)
+
+    await run_in_threadpool(_move)
     return JSONResponse({})
 
 
@@ -111,9 +117,10 @@ def resolve(call: Reader, *, kind: Kind, name: Name, alias: Name) -> Response:
 
 @router.post("/sign")
 async def sign(call: Signer, request: Request) -> Response:
-    """The lab's signature of the body; the trail says who had what signed."""
+    """The lab's signature of a report's manifest, and of nothing else; the trail says who had what signed."""
     data = await whole(request)
-    await run_in_threadpool(lambda: call.catalog.audit(f"{_OWN}signed", digest=sha256(data)))
+    told = {key: seals.manifest(data)[key] for key in ("id", "template")}
+    await run_in_threadpool(lambda: call.catalog.audit(f"{_OWN}signed", digest=sha256(data), **told))
     return JSONResponse({"signature": await run_in_threadpool(call.catalog.sign, data)})
 
 

@@ -1,5 +1,6 @@
 """What stands before every route: whose token it is, and whether that person may."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,7 +71,8 @@ def _close(home: Path) -> None:
     The folder itself may be walked through, not read: the hub keeps its own folder in it, with a room for every user.
     """
     try:
-        home.chmod(home.stat().st_mode & 0o711)
+        if home.stat().st_uid == os.geteuid():     # else the hub made it, and keeps it
+            home.chmod(home.stat().st_mode & 0o711)
         for entry in home.iterdir():
             if entry.name not in _NOT_OURS and not entry.is_symlink():
                 entry.chmod(entry.stat().st_mode & 0o700)

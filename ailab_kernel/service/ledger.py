@@ -2,15 +2,17 @@
 
 import copy
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ailab_kernel.ground.catalog import Record
 from ailab_kernel.ground.errors import NotFound
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.ground.sql_catalog import SqlCatalog
 
+from . import blind
 from .identity import Caller
 
 if TYPE_CHECKING:
@@ -38,6 +40,19 @@ class Ledger(SqlCatalog):
         except NotFound:
             return False
         return True
+
+    def query(
+        self, kind: str, *, name: str | None = None, version: int | None = None, digest: str | None = None
+    ) -> list[Record]:
+        """Return the matching records that this user may see, oldest first."""
+        found = super().query(kind, name=name, version=version, digest=digest)
+        hidden = any(blind.FIELD in one.body for one in found)
+        return blind.shown(found, self._user, written=super().query(kind)) if hidden else found
+
+    def append(self, kind: str, body: Mapping[str, Any], *, name: str = "", parents: Sequence[str] = ()) -> Record:
+        """Write a record and return it; a blind reading is its reader's own."""
+        blind.check(body, self._user)
+        return super().append(kind, body, name=name, parents=parents)
 
     def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
         if self._trail is None:

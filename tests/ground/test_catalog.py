@@ -40,15 +40,15 @@ def test_the_ledger(catalog):
 
 
 def test_aliases_have_a_history(catalog):
-    first, second = (catalog.append("model", {"n": n}, name="lungs") for n in (1, 2))
-    catalog.point("model", "lungs", "champion", digest=first.digest, reason="first")
-    catalog.point("model", "lungs", "champion", digest=second.digest, reason="better")
-    assert catalog.resolve("model", "lungs", "champion") == second
-    assert [move.reason for move in catalog.history("model", "lungs")] == ["first", "better"]
+    first, second = (catalog.append("dataset", {"n": n}, name="lungs") for n in (1, 2))
+    catalog.point("dataset", "lungs", "champion", digest=first.digest, reason="first")
+    catalog.point("dataset", "lungs", "champion", digest=second.digest, reason="better")
+    assert catalog.resolve("dataset", "lungs", "champion") == second
+    assert [move.reason for move in catalog.history("dataset", "lungs")] == ["first", "better"]
     with pytest.raises(NotFound, match="champion"):
-        catalog.resolve("model", "lungs", "challenger")
+        catalog.resolve("dataset", "lungs", "challenger")
     with pytest.raises(NotFound):
-        catalog.point("model", "lungs", "champion", digest="0" * 64)
+        catalog.point("dataset", "lungs", "champion", digest="0" * 64)
 
 
 def test_the_audit_trail_is_a_chain(catalog):

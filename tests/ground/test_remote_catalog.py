@@ -20,7 +20,7 @@ from tests.ground.test_catalog import (  # noqa: F401 - the same tests, asked of
     test_the_audit_trail_is_a_chain,
     test_the_ledger,
 )
-from tests.service.serving import House, free_port, process, serving, token
+from tests.service.serving import MANIFEST, House, free_port, process, serving, token
 from tests.services import http_server
 
 
@@ -41,11 +41,11 @@ def catalog(house, monkeypatch, tmp_path) -> RemoteCatalog:
 
 
 def test_keys(catalog, house):
-    signature = catalog.sign(b"report")
-    assert catalog.verify(b"report", signature)
+    signature = catalog.sign(MANIFEST)
+    assert catalog.verify(MANIFEST, signature)
     assert not catalog.verify(b"reporu", signature)
-    assert not catalog.verify(b"report", "no signature")
-    assert house.desk.realms.lab.verify(b"report", signature)
+    assert not catalog.verify(MANIFEST, "no signature")
+    assert house.desk.realms.lab.verify(MANIFEST, signature)
     assert catalog.pseudonym("patient", "A") == catalog.pseudonym("patient", "A") != catalog.pseudonym("series", "A")
     assert catalog.pseudonym("patient", "Müller^Jürgen") == house.desk.realms.lab.pseudonym("patient", "Müller^Jürgen")
     assert catalog.roles_enforced
@@ -110,7 +110,7 @@ def test_errors_come_back_as_they_were(catalog, house, monkeypatch, tmp_path):
     with pytest.raises(WrongUse, match="digest does not fit"):
         catalog.point("note", "x", "best", digest="../x")
     auditor = seen_by("auditor", house, monkeypatch, tmp_path)
-    for act in (lambda: auditor.sign(b"x"), lambda: auditor.append("note", {}), lambda: auditor.put(b"new" * 100_000),
+    for act in (lambda: auditor.sign(MANIFEST), lambda: auditor.append("note", {}), lambda: auditor.put(b"new" * 100_000),
                 lambda: auditor.point("note", "x", "best", digest="0" * 64), lambda: auditor.pseudonym("patient", "A"),
                 lambda: auditor.audit("import")):  # fmt: skip
         with pytest.raises(CatalogError, match="is not for auditor"):

@@ -15,6 +15,8 @@ from pathlib import Path
 from ailab_kernel.fleet.invitations import invite
 from ailab_kernel.fleet.visit import Visit
 
+from . import passage
+
 ROOT = Path(__file__).parents[2]
 TIERS = """
 pilot:
@@ -78,15 +80,21 @@ def free_ports() -> int:
 
 
 @contextmanager
-def hub(*, service: str = "off", **more: str) -> Iterator[Hub]:
-    """A hub with the tiers above and one simulated GPU, with the trusted process when ``service`` is ``on``."""
+def hub(*, service: str = "off", passable: bool = False, port: int = 0, scheme: str = "http",
+        **more: str) -> Iterator[Hub]:
+    """A hub with the tiers above and one simulated GPU, with the trusted process when ``service`` is ``on``.
+
+    ``passable``: where every system user can run Python, so that the hub isolates by system user (`passage`).
+    """
     folder = Path(tempfile.mkdtemp(prefix="ailab-hub-"))
     folder.chmod(0o711)
-    url, home = f"http://127.0.0.1:{free_ports()}", folder / "lab"
+    url, home = f"{scheme}://127.0.0.1:{port or free_ports()}", folder / "lab"
     (folder / "tiers.yaml").write_text(TIERS)
     env = environment(home, url, AILAB_HUB_TIERS=str(folder / "tiers.yaml"), AILAB_HUB_GPUS="simulated*1",
                       AILAB_HUB_BEAT_S="1", AILAB_HUB_SERVICE=service, **more)
-    program = subprocess.Popen(_ailab("hub", "start", "--json"), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    start = _ailab("hub", "start", "--json")
+    start = passage.open_to_all(start) if passable else start
+    program = subprocess.Popen(start, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, cwd=ROOT)
     try:
         text = ""

@@ -7,7 +7,7 @@ import torch
 from ailab_kernel.ground.errors import ModelChanged, ModelError, NotFound, SealBroken
 from ailab_kernel.models import Models, build_network, read_bundle, write_bundle
 from ailab_kernel.models.bundle import WEIGHTS
-from ailab_kernel.models.evidence import Evidence
+from ailab_kernel.models.evidence import Evidence, kept_evidence
 
 NETWORK = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2,
            "channels": [4, 8], "strides": [2]}  # fmt: skip
@@ -20,11 +20,11 @@ def make_bundle(folder, *, seed=1, name="tiny", **metadata):
 
 
 class Report:
-    """A sealed report about some models."""
+    """A sealed report about a model."""
 
-    def __init__(self, workspace, *bundles, id="r"):
-        manifest = json.dumps([bundle.digest for bundle in bundles]).encode()
-        self.shown = Evidence(id, manifest, workspace.catalog.sign(manifest), tuple(json.loads(manifest)))
+    def __init__(self, workspace, bundle, id="r", template="validate", state="done"):
+        manifest = json.dumps({"template": template, "state": state, "resolved": {"model": bundle.digest}}).encode()
+        self.shown = Evidence(id, manifest, workspace.catalog.sign(manifest))
 
     def evidence(self):
         return self.shown
@@ -77,7 +77,7 @@ def test_aliases_keep_their_history(tmp_path, workspace):
         models.import_bundle(make_bundle(tmp_path / str(seed), seed=seed))
     first, second = (models.get(ref) for ref in ("tiny@1", "tiny@2"))
     models.promote("tiny@1", "champion", evidence=Report(workspace, first, id="first"))
-    models.promote(second, "champion", evidence=Report(workspace, first, second, id="better"))
+    models.promote(second, "champion", evidence=Report(workspace, second, id="better"))
     assert models.get("tiny@champion").ref == "tiny@2"
     assert [move.reason for move in models.history("tiny")] == ["report first", "report better"]
 
@@ -88,11 +88,25 @@ def test_no_alias_without_sealed_evidence_about_this_model(tmp_path, workspace):
     with pytest.raises(ModelError, match="says nothing about tiny@1"):
         models.promote("tiny@1", "champion", evidence=Report(workspace, two))
     report = Report(workspace, two)
-    report.shown = replace(report.shown, manifest=b"edited", models=(one.digest,))
+    report.shown = replace(report.shown, manifest=report.shown.manifest.replace(two.digest.encode(), one.digest.encode()))
     with pytest.raises(SealBroken, match="seal"):
         models.promote("tiny@1", "champion", evidence=report)
+    for unfit in ({"template": "annotate"}, {"state": "failed"}):
+        with pytest.raises(ModelError, match="says nothing about tiny@1"):
+            models.promote("tiny@1", "champion", evidence=Report(workspace, one, **unfit))
     with pytest.raises(NotFound):
         models.get("tiny@champion")
+
+
+def test_evidence_stays_in_the_ledger(tmp_path, workspace):
+    models = Models(workspace.catalog)
+    model = models.import_bundle(make_bundle(tmp_path / "a"))
+    report = Report(workspace, model, id="validate-0a1b2c3d")
+    models.promote(model, "champion", evidence=report)
+    record, = workspace.catalog.query("evidence")
+    assert (record.name, record.parents) == ("validate-0a1b2c3d", (model.digest,))
+    assert kept_evidence(workspace.catalog, record.digest) == report.shown
+    assert json.loads(workspace.catalog.audit_trail()[-1]["detail"])["evidence"] == record.digest
 
 
 @pytest.mark.parametrize("ref", ["nothing", "nothing@1", "tiny@7", "tiny@champion"])

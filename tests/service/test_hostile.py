@@ -14,7 +14,7 @@ import requests
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.service import bodies
 from tests.archives.samples import HOSPITAL, hospital
-from tests.service.serving import bare, process, serving, token
+from tests.service.serving import MANIFEST, bare, process, serving, token
 from tests.service.test_roles import stow
 
 PATHS = ["..", "../keys/signing.key", "..%2fkeys%2fsigning.key", "%2e%2e/%2e%2e/keys/signing.key", "....//keys",
@@ -179,7 +179,7 @@ def test_the_folder_is_its_owners_alone(tmp_path):
         (folder / "trusted" / "hub" / "rooms").mkdir(parents=True)
         (folder / "trusted" / "archive").mkdir()     # as a pilot left it
         with process(folder) as house:
-            assert house.ask("data-scientist", "POST", "catalog/sign", data=b"x").ok
+            assert house.ask("data-scientist", "POST", "catalog/sign", data=MANIFEST).ok
             assert house.ask("student", "PUT", f"catalog/objects/{sha256(b'x')}", data=b"x").ok
         assert stat.S_IMODE(house.home.stat().st_mode) & 0o066 == 0, "the folder can be walked through, not read"
         assert [one.name for one in house.home.iterdir() if one.stat().st_mode & 0o077] == ["hub"]

@@ -12,7 +12,7 @@ from ailab_kernel.service import archive_routes, catalog_routes
 from ailab_kernel.service.guard import May
 from ailab_kernel.service.roles import MAY, Act, acts_of, roles_of
 from tests.archives.samples import HOSPITAL, Sample, hospital, make
-from tests.service.serving import NO_ROLE, ROLES, serving, token
+from tests.service.serving import MANIFEST, NO_ROLE, ROLES, serving, token
 
 A, B, C = HOSPITAL[0], HOSPITAL[2], HOSPITAL[3]
 OBJECT = b"an object"
@@ -45,7 +45,7 @@ def examples(record: str) -> dict[tuple[str, str], tuple[str, dict]]:
         ("POST", "/catalog/aliases"): ("catalog/aliases", {"json": {**named, "alias": "best", "digest": record}}),
         ("GET", "/catalog/aliases"): ("catalog/aliases", {"params": named}),
         ("GET", "/catalog/aliases/now"): ("catalog/aliases/now", {"params": {**named, "alias": "best"}}),
-        ("POST", "/catalog/sign"): ("catalog/sign", {"data": b"report"}),
+        ("POST", "/catalog/sign"): ("catalog/sign", {"data": MANIFEST}),
         ("POST", "/catalog/verify"): ("catalog/verify", {"data": b"report", "params": {"signature": "00"}}),
         ("POST", "/catalog/pseudonyms"): ("catalog/pseudonyms", {"json": {"domain": "patient", "value": "P1"}}),
         ("POST", "/catalog/audit"): ("catalog/audit", {"json": {"event": "import", "detail": {"model": "x"}}}),

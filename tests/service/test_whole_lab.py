@@ -9,7 +9,7 @@ from ailab_kernel.datasets.phantoms import make, random_phantom
 from ailab_kernel.datasets.styles import STYLES
 from ailab_kernel.ground.errors import ArchiveRefused, CatalogError, SealBroken
 from ailab_kernel.lab import Lab, open_lab
-from tests.service.serving import House, bare, process, token
+from tests.service.serving import MANIFEST, House, bare, process, token
 
 pytestmark = pytest.mark.slow
 SIZE, SPACING = (36, 80, 80), (8.0, 4.4, 4.4)
@@ -99,7 +99,7 @@ def test_a_students_kernel_opens_nothing(opened, house):
     before = trail(house)
     with pytest.raises(ArchiveRefused):
         lab.archive.search()
-    for act in (lambda: lab.workspace.catalog.sign(b"a report of mine"),
+    for act in (lambda: lab.workspace.catalog.sign(MANIFEST),
                 lambda: lab.workspace.catalog.pseudonym("patient", "P1"),
                 lambda: lab.models.promote("heart-wall@1", "champion", evidence=Forged(lab)),
                 lambda: lab.workspace.catalog.point("model", "heart-wall", "champion", digest="0" * 64)):  # fmt: skip
@@ -117,5 +117,4 @@ class Forged:
     def evidence(self):
         from ailab_kernel.models.evidence import Evidence
 
-        manifest = b'{"template": "validate", "state": "done"}'
-        return Evidence(id="forged", manifest=manifest, signature=self._lab.workspace.catalog.sign(manifest), models=())
+        return Evidence(id="forged", manifest=MANIFEST, signature=self._lab.workspace.catalog.sign(MANIFEST))
