@@ -1,0 +1,125 @@
+"""The proof that nothing is left: values of the original searched in every byte of the output, and a certificate."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pydicom import Dataset
+from pydicom.tag import BaseTag
+
+from ailab_kernel import __version__
+from ailab_kernel.ground.ids import sha256
+
+from .rules.profile import Action, Profile
+from .rules.standins import moved
+from .rules.table import EDITION
+from .scrub import Scrubbed, identifying
+
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_SHORTEST = 4                                  # shorter values are met by chance in any kilobyte
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """That one object was searched, and for how much.
+
+    Attributes
+    ----------
+    output
+        SHA-256 of the de-identified file.
+    options
+        Of the profile.
+    searched
+        How many values of the original were looked for.
+    found
+        Tags, as eight hex digits (``header`` where the bytes are of none), in which one was met.
+    """
+
+    output: str
+    options: tuple[str, ...]
+    searched: int
+    found: tuple[str, ...]
+    edition: str = EDITION
+    engine: str = f"AI-LAB {__version__}"
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was met."""
+        return not self.found
+
+
+def originals(ds: Dataset, profile: Profile) -> frozenset[str]:
+    """Return what must not be met again: names, numbers, places and, unless the profile keeps them, UIDs and dates.
+
+    Take them before the object is scrubbed.
+    """
+    return frozenset(text for value in (*identifying(ds, profile), *_moved(ds, profile))
+                     for text in (value.strip(),) if len(text) >= _SHORTEST)  # fmt: skip
+
+
+def certify(original: Iterable[str], scrubbed: Scrubbed, *, file: bytes, profile: Profile) -> Certificate:
+    """Search a de-identified object, without its pixels, for values of the original.
+
+    Parameters
+    ----------
+    original
+        What :func:`originals` returned.
+    scrubbed
+        What became of the object.
+    file
+        Its PS3.10 file, which is searched.
+    profile
+        What it was treated by.
+    """
+    given = frozenset(original)
+    values = given - {moved(one, scrubbed.days) for one in given if scrubbed.days}  # a date may become another's
+    found: tuple[str, ...] = ()
+    if values:
+        pattern = _pattern(values)
+        header = _without_pixels(file, scrubbed.dataset)
+        if pattern.search(header):
+            found = tuple(sorted(set(_places(scrubbed.dataset, pattern)))) or ("header",)
+    return Certificate(sha256(file), profile.options, len(values), found)
+
+
+def _moved(ds: Dataset, profile: Profile) -> Iterable[str]:
+    """Values of UIDs and dates that the profile changes, at any depth."""
+    for tag in ds.keys():  # noqa: SIM118 - a Dataset iterates over decoded elements
+        element = ds[tag]
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _moved(item, profile)
+        elif element.VR in {"UI", "DA", "DT"} and profile.action(tag, element.VR) not in {Action.KEEP}:
+            values = list(element.value) if element.VM > 1 else [element.value]
+            yield from (str(one) for one in values if one and not str(one).startswith("1.2.840.10008."))
+
+
+@lru_cache(maxsize=64)
+def _pattern(values: frozenset[str]) -> re.Pattern[bytes]:
+    """Each value in the encodings of DICOM's usual character sets; numbers not as a part of longer ones."""
+    forms = {one.encode(code, "ignore") for one in values for code in ("utf-8", "latin-1")}
+    longest_first = sorted((form for form in forms if len(form) >= _SHORTEST), key=lambda one: (-len(one), one))
+    return re.compile(b"|".join(rb"(?<![0-9A-Za-z.])" + re.escape(one) + rb"(?![0-9A-Za-z])" for one in longest_first),
+                      re.IGNORECASE)  # fmt: skip
+
+
+def _without_pixels(file: bytes, ds: Dataset) -> bytes:
+    """The file up to its pixels, which are the last element of note; what follows them is searched too."""
+    pixels = next((ds[tag].value for tag in _PIXELS if tag in ds), b"")
+    at = file.rfind(pixels) if isinstance(pixels, bytes) and len(pixels) > 1024 else -1
+    return file if at < 0 else file[:at] + file[at + len(pixels):]
+
+
+def _places(ds: Dataset, pattern: re.Pattern[bytes]) -> Iterable[str]:
+    for tag in ds.keys() - _PIXELS:
+        element = ds[tag]
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _places(item, pattern)
+        elif pattern.search(_bytes_of(element.value)):
+            yield f"{BaseTag(tag):08X}"
+
+
+def _bytes_of(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf8", "replace")
