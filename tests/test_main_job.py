@@ -174,10 +174,17 @@ def test_clinical_studies_need_a_reason(lab, tmp_path):
     failed = lab.reports()[0]
     assert failed.metrics["failed"] == 1
     assert "Muster" not in failed.html.read_text()
-    with pytest.raises(NotDeidentified, match="de-identify it first"):
+    with pytest.raises(NotDeidentified, match="state a reason"):
         task.image(task.series_uids[0])
     allowed = lab.annotate(studies, label="lungs", reason="ethics vote 7")
-    assert allowed.image(allowed.series_uids[0]).reason == "ethics vote 7"
+    image = allowed.image(allowed.series_uids[0])
+    assert image.reason == "ethics vote 7"
+    assert image.privacy["instances"] == 12
+    assert image.privacy["values_met"] == 0 < image.privacy["values_searched"]
+    assert image.patient not in {"12345", lab.workspace.catalog.pseudonym("series", "12345")}
+    assert image.series_uid == study.volume.series_uid, "results find their study again"
+    record, = lab.workspace.catalog.query("image", name=image.series_uid)
+    assert not [one for one in ("Muster", "12345") if one in str(record.body)]
 
 
 def kill_when(home: Path, words: tuple[str, ...], ready) -> None:

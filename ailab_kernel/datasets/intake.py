@@ -1,16 +1,27 @@
 """The one gate from the archive to research: the only place where archive, privacy and volumes meet.
 
-Until the privacy engine stands, a study enters only when it says that its patient's identity was removed, when it is
-a phantom, or when the caller states a reason, which is recorded. What enters is a pack: pixels, geometry, UIDs and an
-allow-list of technical facts; no header comes along.
+A phantom, and a study that says that its patient's identity was removed, enter as they are. Any other needs a stated
+reason, is de-identified on its way in (`privacy.scrub`), and every instance is searched for what it said before; the
+record keeps the profile and the certificate. What enters is a pack: pixels, geometry, UIDs and an allow-list of
+technical facts; no header comes along.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
+from pydicom import dcmread
+
+from ailab_kernel import __version__
+from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.catalog import Record
 from ailab_kernel.ground.errors import NotDeidentified, VolumeError
+from ailab_kernel.privacy.rules.profile import profile_of
+from ailab_kernel.privacy.rules.standins import StandIns
+from ailab_kernel.privacy.rules.table import EDITION
+from ailab_kernel.privacy.scrub import Scrubber
+from ailab_kernel.privacy.verify import prove
 from ailab_kernel.volumes.pack import pack, unpack
 from ailab_kernel.volumes.series import attributes_of, volume_from_files
 from ailab_kernel.volumes.volume import Volume
@@ -20,12 +31,14 @@ from .phantom_dicom import is_phantom
 if TYPE_CHECKING:
     from ailab_kernel.archives.archive import Archive, Series, Study
     from ailab_kernel.ground.catalog import Catalog
+    from ailab_kernel.volumes.series.instance import File
     from ailab_kernel.workspace import Workspace
 
 KIND = "image"
 # What says that a study may enter, and whose it is.
 _MARKS = ("PatientID", "PatientIdentityRemoved", "StudyDescription", "DeidentificationMethod")
 IMAGES = ("CT", "MR", "PT")
+ENTRY = profile_of("research+uids")            # the lab keeps UIDs, so that results find their study again
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,8 @@ class Image:
         Technical attributes by DICOM keyword.
     reason
         Why a study without PatientIdentityRemoved YES was let in; empty otherwise.
+    privacy
+        How its patient was taken out: by whom, with which options, how many values of the originals were searched.
     """
 
     digest: str
@@ -50,6 +65,7 @@ class Image:
     series_uid: str
     facts: Mapping[str, str] = field(repr=False)
     reason: str = ""
+    privacy: Mapping[str, Any] = field(default_factory=dict, repr=False)
     record: str = field(default="", repr=False)
 
 
@@ -88,16 +104,16 @@ def take_in(workspace: "Workspace", series: "Series", *, reason: str = "") -> Im
     Raises
     ------
     NotDeidentified
-        PatientIdentityRemoved (0012,0062) is not YES, it is no phantom, and no reason was given.
+        PatientIdentityRemoved (0012,0062) is not YES, it is no phantom, and no reason was given; or it cannot be
+        de-identified.
     """
     known = known_image(workspace.catalog, series.uid)
     if known:
         return known
-    volume = read_series(workspace.archive, series)
-    marks = list(attributes_of(volume.headers, *_MARKS))
-    if not reason:
-        _check_entry(marks, series.uid)
-    return _keep(workspace.catalog, volume, patient=marks[0]["PatientID"], reason=reason)
+    gate = _Gate(workspace.catalog, series.uid, reason)
+    volume = volume_from_files(gate.passed(workspace.archive.retrieve_files(series)))
+    marks = next(iter(attributes_of(volume.headers, *_MARKS)))
+    return _keep(workspace.catalog, volume, patient=marks["PatientID"], gate=gate)
 
 
 def known_image(catalog: "Catalog", series_uid: str) -> Image | None:
@@ -106,24 +122,67 @@ def known_image(catalog: "Catalog", series_uid: str) -> Image | None:
     return _image(found[-1]) if found else None
 
 
-def _check_entry(marks: Sequence[Mapping[str, str]], series_uid: str) -> None:
-    if all(one["PatientIdentityRemoved"] == "YES" or is_phantom(one) for one in marks):
-        return
-    msg = (f"series {series_uid} is not marked as de-identified (PatientIdentityRemoved YES); "
-           "de-identify it first, or state a reason, which is recorded")  # fmt: skip
-    raise NotDeidentified(msg)
+@dataclass
+class _Gate:
+    """One series on its way in; ``scrubbed`` counts the instances that left their patient here."""
+
+    catalog: "Catalog"
+    series_uid: str
+    reason: str
+    scrubbed: int = 0
+    searched: int = 0
+
+    def passed(self, files: Iterable["File"]) -> Iterator["File"]:
+        """Yield the files as they may enter: one that is nobody's as it is, any other without its patient."""
+        scrubber = Scrubber(ENTRY, StandIns(self.catalog.pseudonym))
+        for file in files:
+            header = _marks(file)
+            if header["PatientIdentityRemoved"] == "YES" or is_phantom(header):
+                yield file
+            else:
+                yield self._entering(file, scrubber)
+
+    @property
+    def privacy(self) -> dict[str, Any]:
+        """What the record says."""
+        if not self.scrubbed:
+            return {"by": "source"}
+        return {"by": f"AI-LAB {__version__}", "edition": EDITION, "options": list(ENTRY.options),
+                "instances": self.scrubbed, "values_searched": self.searched, "values_met": 0}  # fmt: skip
+
+    def _entering(self, file: "File", scrubber: Scrubber) -> bytes:
+        if not self.reason:
+            msg = (f"series {self.series_uid} is not marked as de-identified (PatientIdentityRemoved YES); "
+                   "state a reason, which is recorded, and it is de-identified as it enters")  # fmt: skip
+            raise NotDeidentified(msg)
+        _, made, proof = prove(scrubber, file if isinstance(file, bytes) else file.read_bytes())
+        if not proof.clean:
+            msg = (f"series {self.series_uid}: after de-identification a value of the original was met again in "
+                   f"{', '.join(proof.found)}; it stays out: tell the lab's administrator")  # fmt: skip
+            raise NotDeidentified(msg)
+        self.scrubbed, self.searched = self.scrubbed + 1, self.searched + proof.searched
+        return made
 
 
-def _keep(catalog: "Catalog", volume: Volume, *, patient: str, reason: str) -> Image:
+def _marks(file: "File") -> dict[str, str]:
+    with guarded("header"):
+        ds = dcmread(BytesIO(file) if isinstance(file, bytes) else file, stop_before_pixels=True,
+                     specific_tags=list(_MARKS))  # fmt: skip
+        return {keyword: str(ds.get(keyword, "")) for keyword in _MARKS}
+
+
+def _keep(catalog: "Catalog", volume: Volume, *, patient: str, gate: _Gate) -> Image:
     body = {
         "image": catalog.put(pack(volume)),
-        "patient": catalog.pseudonym("patient", patient or volume.study_uid),
+        "patient": patient if gate.scrubbed else catalog.pseudonym("patient", patient or volume.study_uid),
         "study_uid": volume.study_uid,
         "series_uid": volume.series_uid,
         "facts": dict(volume.facts),
-        "reason": reason,
+        "reason": gate.reason if gate.scrubbed else "",
+        "privacy": gate.privacy,
     }
-    catalog.audit("intake", series=volume.series_uid, image=str(body["image"]), reason=reason)
+    catalog.audit("intake", series=volume.series_uid, image=str(body["image"]), reason=str(body["reason"]),
+                  options=",".join(gate.privacy.get("options", ())))  # fmt: skip
     return _image(catalog.append(KIND, body, name=volume.series_uid))
 
 

@@ -4,17 +4,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.tag import BaseTag
 
 from ailab_kernel import __version__
+from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.ids import sha256
 
 from .rules.profile import Action, Profile
 from .rules.standins import moved
 from .rules.table import EDITION
-from .scrub import Scrubbed, identifying
+from .scrub import Scrubbed, Scrubber, identifying
 
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SHORTEST = 4                                  # shorter values are met by chance in any kilobyte
@@ -81,6 +83,21 @@ def certify(original: Iterable[str], scrubbed: Scrubbed, *, file: bytes, profile
         if pattern.search(header):
             found = tuple(sorted(set(_places(scrubbed.dataset, pattern)))) or ("header",)
     return Certificate(sha256(file), profile.options, len(values), found)
+
+
+def prove(scrubber: Scrubber, file: bytes, *, also: Iterable[str] = ()) -> tuple[Scrubbed, bytes, Certificate]:
+    """De-identify a PS3.10 file and search what came of it; return both, and the new file.
+
+    Raises
+    ------
+    DicomError, NotDeidentified
+        See :meth:`.scrub.Scrubber.scrub`.
+    """
+    with guarded("data set"):
+        before = originals(dcmread(BytesIO(file), stop_before_pixels=True), scrubber.profile)
+    done = scrubber.scrub(file, also=also)
+    made = done.file()
+    return done, made, certify(before, done, file=made, profile=scrubber.profile)
 
 
 def _moved(ds: Dataset, profile: Profile) -> Iterable[str]:

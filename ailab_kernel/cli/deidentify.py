@@ -1,0 +1,42 @@
+"""``ailab deidentify``: a folder of DICOM files without its patients."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .show import AsJson, line, show
+
+
+def deidentify(
+    source: Annotated[Path, typer.Argument(help="Folder of DICOM files; it is only read.")],
+    out: Annotated[Path, typer.Argument(help="New folder, or one that the same command began: it goes on there.")],
+    *,
+    key_file: Annotated[Path, typer.Option(help="32 random bytes or more, mode 600: openssl rand 32 > KEY.")],
+    profile: Annotated[str, typer.Option(help="basic, research or longitudinal; more options as +uids.")] = "research",
+    documents: Annotated[bool, typer.Option(help="Let objects pass that hold a document, which stays unread.")] = False,
+    processes: Annotated[int, typer.Option(help="How many files at once; 0: one a core.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """De-identify by PS3.15 annex E and prove it. Example: ailab deidentify ./in ./out --key-file site.key."""
+    from ailab_kernel.privacy.folder import Treatment, deidentify_folder
+    from ailab_kernel.privacy.rules.profile import profile_of
+    from ailab_kernel.privacy.rules.standins import keyed, read_key
+
+    key = read_key(key_file)
+    keyed(key)
+    treatment = Treatment(profile_of(profile), key, documents)
+    report = deidentify_folder(source, out, treatment, processes=processes or None)
+    show(report, as_json=as_json, table=lambda: _table(report, out))
+    if report["refused"] or not report["written"]:
+        raise typer.Exit(1)
+
+
+def _table(report: dict[str, Any], out: Path) -> None:
+    line(f"{report['written']} of {report['files']} files de-identified in {out}; "
+         f"{report['values_searched']} values of the originals searched in them, none met")  # fmt: skip
+    counts = ", ".join(f"{letter} {number}" for letter, number in report["counts"].items())
+    line(f"attributes by action (PS3.15 E.1.1): {counts}")
+    line(f"{len(report['texts_to_review'])} cleaned texts to review: {out / 'deidentified.json'}")
+    for one in report["refused"]:
+        line(f"set aside: file {one['number']} of the input, by path: {one['reason']}")
