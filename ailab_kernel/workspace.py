@@ -61,7 +61,7 @@ class Workspace:
         self.home.mkdir(parents=True, exist_ok=True)
         return {
             "url": self.settings.catalog or f"sqlite:///{self.home / 'catalog.sqlite'}",
-            "store": open_store(self.settings.objects, home=self.home),
+            "store": open_store(self.settings.objects, home=self.home, key=self.settings.objects_key),
             "keys": Keys(self.home / "keys"),
             "lock": self.home / "catalog.lock",
         }

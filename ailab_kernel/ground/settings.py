@@ -29,10 +29,14 @@ class Settings(BaseSettings):
         "Image archive: folder:PATH, dicomweb+http(s)://HOST/PATH or dimse(+tls)://[CALLING@]HOST:PORT/CALLED."))
     catalog: str = Field("", description="Catalog database URL; empty is SQLite in home, or postgresql+psycopg://...")
     objects: str = Field("objects", description="Object store: a folder below home, or an fsspec URL such as s3://...")
+    objects_key: str = Field("", description=(
+        "Where the key is that objects are encrypted with (AES-256-GCM): env:NAME, file:/PATH or keyring:SERVICE/NAME; "
+        "empty: they are not encrypted. Set it before the first object."))
     jobs: str = Field("", description="Job database URL; empty is SQLite in home, or postgresql://...")
     service: str = Field("", description=(
         "Trusted service of the hub that holds catalog and archive: http(s)://HOST/services/ailab; empty: in process."))
-    compute: str = Field("local", description="Dask: local (this process), local:N worker processes, or tcp://HOST:PORT.")
+    compute: str = Field("local", description=(
+        "Dask: local (this process), local:N worker processes, slurm://PARTITION, or tcp://HOST:PORT."))
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto takes a GPU if any.")
 
     @classmethod

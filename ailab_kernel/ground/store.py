@@ -11,6 +11,7 @@ from .ids import sha256, sha256_file
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, so that a rename in it survives a power loss."""
     handle = os.open(folder, os.O_RDONLY)
@@ -67,7 +68,7 @@ class FolderStore:
         """Return the bytes, checked against their digest."""
         data = self.path(digest).read_bytes()
         if sha256(data) != digest:
-            raise SealBroken(_changed(digest))
+            raise SealBroken(changed(digest))
         return data
 
     def path(self, digest: str) -> Path:
@@ -81,7 +82,7 @@ class FolderStore:
     def check(self, digest: str) -> None:
         """Raise NotFound or SealBroken unless the stored bytes still match ``digest``."""
         if sha256_file(self.path(digest)) != digest:
-            raise SealBroken(_changed(digest))
+            raise SealBroken(changed(digest))
 
     def _place(self, digest: str) -> Path:
         return self._folder.joinpath(*_parts(digest))
@@ -125,7 +126,7 @@ class RemoteStore:
         if not self._files.exists(self._place(digest)):
             self._cache.path(digest)
         if sha256(self._files.cat_file(self._place(digest))) != digest:
-            raise SealBroken(_changed(digest))
+            raise SealBroken(changed(digest))
 
     def _fetch(self, digest: str) -> None:
         try:
@@ -138,10 +139,32 @@ class RemoteStore:
         return "/".join((self._root, *_parts(digest)))
 
 
-def open_store(url: str, *, home: Path) -> ObjectStore:
-    """Open the store that the setting ``objects`` names: a folder below ``home``, or an fsspec URL."""
-    if "://" in url and not url.startswith("file://"):
+def open_store(url: str, *, home: Path, key: str = "") -> ObjectStore:
+    """Open the store that the setting ``objects`` names.
+
+    Parameters
+    ----------
+    url
+        A folder below ``home``, or an fsspec URL.
+    key
+        Reference to the key that objects are encrypted with; empty: they are not.
+
+    Raises
+    ------
+    SettingsError
+        The key cannot be had, or the store cannot encrypt.
+    """
+    remote = "://" in url and not url.startswith("file://")
+    if key and remote:
+        msg = "objects_key encrypts a folder of objects; for a bucket let the bucket encrypt (server-side encryption)"
+        raise SettingsError(msg)
+    if remote:
         return RemoteStore(url, home / "cache" / "objects")
+    if key:
+        from .encrypted import EncryptedStore
+        from .references import secret
+
+        return EncryptedStore(home / url.removeprefix("file://"), secret(key, what="objects_key"))
     return FolderStore(home / url.removeprefix("file://"))
 
 
@@ -153,5 +176,6 @@ def _parts(digest: str) -> tuple[str, str]:
     return digest[:2], digest[2:]
 
 
-def _changed(digest: str) -> str:
+def changed(digest: str) -> str:
+    """Return the words for an object whose bytes no longer match."""
     return f"object {digest[:12]} changed on the disk: its bytes no longer have that SHA-256; restore it from a backup"
