@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from requests import Response, Session
     from requests.adapters import HTTPAdapter
 
-_OPTIONS = ("token_env", "password_env", "timeout")
+_OPTIONS = ("token_env", "password_env", "ca", "cert", "key", "timeout")
 _CONNECT_S = 5.0
 _ATTEMPTS, _PAUSE_MS = 2, 250                  # a server that says it is busy (429, 503) is asked again
 _BUSY = (429, 503)
@@ -47,6 +48,10 @@ class Server:
     ----------
     token_env
         Name of the environment variable that holds a bearer token; read at each connection, never kept.
+    ca
+        File of the authority that signed the server's certificate, where the system does not know it.
+    cert
+        Our own certificate and its key, for a server that asks for one.
     timeout_s
         Longest silence before the server counts as unreachable, in seconds.
     """
@@ -55,6 +60,8 @@ class Server:
     user: str = ""
     password: str = field(default="", repr=False)
     token_env: str = ""
+    ca: str = ""
+    cert: tuple[str, str] = ("", "")
     timeout_s: float = ANSWER_S
 
     @property
@@ -62,12 +69,20 @@ class Server:
         """Host and port, to name the server by."""
         return urlsplit(self.base).netloc
 
+    @property
+    def secure(self) -> bool:
+        """Whether the way there is encrypted."""
+        return self.base.startswith("https:")
+
     def session(self) -> "Session":
         """HTTP session with the credentials; nothing is sent yet."""
         import requests
 
         session = requests.Session()
         session.mount(self.base, _plain_adapter())
+        if self.ca:
+            session.verify, session.trust_env = self.ca, False     # REQUESTS_CA_BUNDLE would win over it
+        session.cert = self.cert if all(self.cert) else None
         if self.user:
             session.auth = (self.user, self.password)
         session.headers["Accept-Encoding"] = "identity"    # deflating pixels costs Orthanc 20 ms a slice, saves little
@@ -98,7 +113,9 @@ class Server:
 
 
 def server_of(url: str) -> Server:
-    """``dicomweb+http(s)://[user[:password]@]host[:port]/path[?token_env=NAME&password_env=NAME&timeout=SECONDS]``.
+    """``dicomweb+http(s)://[user[:password]@]host[:port]/path[?OPTION=VALUE&...]``.
+
+    Options: ``token_env``, ``password_env`` (names of variables), ``ca``, ``cert``, ``key`` (files), ``timeout`` (s).
 
     Raises
     ------
@@ -119,7 +136,8 @@ def server_of(url: str) -> Server:
         raise SettingsError("the archive's URL names no host; write dicomweb+http://host:port/dicom-web")
     password = _variable(options["password_env"]) if "password_env" in options else unquote(parts.password or "")
     return Server(f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}", unquote(parts.username or ""),
-                  password, options.get("token_env", ""), seconds(options.get("timeout")))
+                  password, options.get("token_env", ""), _file(options, "ca"),
+                  (_file(options, "cert"), _file(options, "key")), seconds(options.get("timeout")))
 
 
 @contextmanager
@@ -154,8 +172,9 @@ def answers(server: Server, act: str, *, missing: str = "", missing_is: type[Ail
     except RetryError:
         raise ArchiveUnreachable(f"{host} is too busy to {act}; try again later") from None
     except (requests.RequestException, StreamError) as error:
+        secure = ", that both sides trust each other's certificates (ca=, cert=, key=)" if server.secure else ""
         raise ArchiveUnreachable(f"no answer from {host} to {act} ({type(error).__name__}); check host and port in the "
-                                 "archive's URL, that the archive runs, and the firewall") from None
+                                 f"archive's URL, that the archive runs{secure}, and the firewall") from None
     except (DicomError, ArchiveError) as error:
         kind = ArchiveError if isinstance(error, DicomError) else type(error)
         raise kind(f"{host}: {error}") from None
@@ -176,6 +195,12 @@ def _plain_adapter() -> "HTTPAdapter":
             return super().send(request, *args, **options)     # type: ignore[arg-type]
 
     return Plain()
+
+
+def _file(options: dict[str, str], name: str) -> str:
+    if options.get(name) and not Path(options[name]).is_file():
+        raise SettingsError(f"the archive's URL names {name}={options[name]}, and there is no such file")
+    return options.get(name, "")
 
 
 def _variable(name: str) -> str:

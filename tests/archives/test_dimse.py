@@ -1,6 +1,5 @@
 """What only DIMSE can get wrong: associations, destinations, contexts, silence; against Orthanc and small servers."""
 
-import datetime
 import gc
 import socket
 import ssl
@@ -36,6 +35,7 @@ from tests.archives.outward import free_port
 from tests.archives.samples import HOSPITAL, hospital, make
 from tests.archives.scp import scp
 from tests.services import Orthanc, need_service, orthanc
+from tests.tls import certificate
 
 REJECT_MR = "function ReceivedInstanceFilter(dicom, origin, info) return dicom.Modality ~= 'MR' end"
 SERIES = Series(HOSPITAL[0].study_uid, HOSPITAL[0].series_uid)
@@ -336,29 +336,6 @@ def test_a_peer_that_turns_mad_in_the_middle(pacs: Orthanc, header: bytes) -> No
         error = refusal(at(listener.getsockname()[1], "?timeout=2", aet="ORTHANC"))
         thread.join(10)
     assert type(error) is ArchiveUnreachable
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    from cryptography.x509.oid import NameOID
-
-    key = rsa.generate_private_key(65537, 2048)
-    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    import ipaddress
-    made = (x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256()))
-    cert, private = folder / f"{name}.pem", folder / f"{name}.key"
-    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL,
-                                          serialization.NoEncryption()))
-    return cert, private
 
 
 def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
