@@ -56,7 +56,7 @@ class Workspace:
     def trusted_parts(self) -> dict[str, Any]:
         """What a catalog in this process is made of: database, objects, keys."""
         from ailab_kernel.ground.seal import Keys
-        from ailab_kernel.ground.store import open_store
+        from ailab_kernel.ground.stores import open_store
 
         self.home.mkdir(parents=True, exist_ok=True)
         return {
@@ -73,7 +73,16 @@ class Workspace:
 
     @cached_property
     def archive(self) -> "Archive":
-        """The image archive that the setting ``archive`` names."""
+        """The image archive that the setting ``archive`` names; every use of it stands in the audit trail."""
+        if self.settings.service:              # whose proxy writes it down
+            return self.plain_archive
+        from ailab_kernel.archives.audited import AuditedArchive
+
+        return AuditedArchive(self.plain_archive, self.catalog.audit)
+
+    @cached_property
+    def plain_archive(self) -> "Archive":
+        """The same archive without a trail: for the trusted process, which writes its own."""
         from ailab_kernel.archives.archive import open_archive
 
         return open_archive(self.archive_url)

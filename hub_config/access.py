@@ -5,6 +5,7 @@ groups, and opens the trusted process; it opens nothing else.
 """
 
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -18,18 +19,33 @@ def services(house: House) -> list[dict[str, Any]]:
     """Return the processes beside the hub: the culler, the check, and the trusted process where it is installed."""
     own = {name: value for name, value in os.environ.items() if name.startswith("AILAB_")}
     run = {"cwd": str(HERE.parent), "environment": own | {"AILAB_ISOLATION": house.isolation}}
-    return [
+    found: list[dict[str, Any]] = [
         {"name": "culler", "command": [sys.executable, "-m", "hub_config.culler"], **run},
         {"name": "check", "api_token": house.token("check")},
-        *([trusted.service(house) | run] if house.has_service else []),
+        *([trusted.service(house) | run | _by_the_front(house, run)] if house.has_service else []),
     ]
+    return [one | {"command": [*_with_the_hub(), *one["command"]]} if "command" in one else one for one in found]
+
+
+def _by_the_front(house: House, run: dict[str, Any]) -> dict[str, Any]:
+    """With TLS inside, the hub's own port wants a certificate, whose key the trusted process's user must not read."""
+    asks = {"JUPYTERHUB_API_URL": f"{house.url}/hub/api"} if house.inside == "https" else {}
+    return {"environment": run["environment"] | asks}
+
+
+def _with_the_hub() -> list[str]:
+    """What ends a service together with a hub that was killed: a port or a token it kept would stop the next hub's."""
+    return ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
 
 
 def roles(house: House) -> list[dict[str, Any]]:
-    """Return the hub's roles; those of the lab (groups) are enforced by the trusted process."""
+    """Return the hub's roles; those of the lab (groups) are enforced by the trusted process.
+
+    The trusted process has none of its own: it asks the hub with the caller's token only.
+    """
     more = [_SERVICE] if house.has_service else []
     own_server = ["users:activity!user", "access:servers!server", "read:users:groups!user"]
-    found: list[dict[str, Any]] = [
+    return [
         {"name": "user", "scopes": ["self", *more]},
         {"name": "server", "scopes": [*own_server, *more]},
         {"name": "lab-admin", "groups": ["admin"],
@@ -39,6 +55,3 @@ def roles(house: House) -> list[dict[str, Any]]:
         {"name": "checking", "services": ["check"],
          "scopes": ["admin:users!user=ailab-check", "delete:servers!user=ailab-check"]},
     ]  # fmt: skip
-    if house.has_service:
-        found.append({"name": "serving", "services": ["ailab"], "scopes": ["read:users:name", "read:users:groups"]})
-    return found

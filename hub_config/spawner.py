@@ -1,34 +1,27 @@
 """The spawner: a tier is chosen, checked, prepared, lent its devices, started in its room, and told about all along.
 
-`lab_spawner` puts `Tiered` in front of whatever spawner a deployment names; `LocalRoom` is the one for a single host.
+`lab_spawner` puts `Tiered` in front of whatever spawner a deployment names; `local_room` has the one for a single host.
 """
 
 import asyncio
 import html
-import os
-import shutil
-import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
-from itertools import count
 from math import ceil
-from pathlib import Path
 from typing import Any
 
-from jupyterhub.spawner import LocalProcessSpawner, Spawner
+from jupyterhub.spawner import Spawner
 from tornado import web
 from traitlets.utils.importstring import import_item
 
-from ailab_kernel.fleet.profiles import ROLES, Profile, allowed, choose, larger
-from ailab_kernel.fleet.room import Room, fence
+from ailab_kernel.fleet.gpus import visible
+from ailab_kernel.fleet.profiles import ROLES, Profile, allowed, choose
 from ailab_kernel.ground.activity import told
 from ailab_kernel.ground.errors import WrongUse
 from hub_config.house import HERE, House
 
 START_TIMEOUT_S = 900  # a queue for a GPU counts in it
-_SERVER = [sys.executable, "-P", "-m", "jupyterhub.singleuser"]  # -P: files in a person's folder are no modules of it
-_NEXT_CORE = count()
 
 
 def lab_spawner(house: House) -> type[Spawner]:
@@ -65,6 +58,7 @@ class Tiered:
     profile: Profile | None = None
     granted_at: float | None = None
     starting = False
+    waits_for = ""  # what a cluster's scheduler lets the server wait for, in words
 
     @property
     def roles(self) -> list[str]:
@@ -117,14 +111,14 @@ class Tiered:
     def get_env(self) -> dict[str, str]:
         """Return the server's environment: tier, devices, where to beat."""
         house, name, profile = self.house, self.user.name, self.profile
-        devices = ",".join(house.leases.held(self.lessee))
+        devices = visible(house.leases.held(self.lessee))
         env = super().get_env() | {
             "AILAB_TIER": profile.name, "AILAB_ISOLATION": house.isolation, "CUDA_VISIBLE_DEVICES": devices,
             "OMP_NUM_THREADS": str(ceil(profile.cpus)),
             "JUPYTERHUB_ACTIVITY_INTERVAL": str(max(1, round(house.beat_s / 2))),
         }  # fmt: skip
         if house.has_service:
-            env["AILAB_SERVICE"] = f"http://127.0.0.1:{house.port(0)}/services/ailab"
+            env["AILAB_SERVICE"] = house.service_url
         if house.deployment["rooms"]:
             paths = {"AILAB_ACTIVITY": house.activity(name), "AILAB_NOTICES": house.notices(name),
                      "AILAB_HOME": house.room(name) / "lab", "PYTHONSTARTUP": HERE / "kernel_start.py"}  # fmt: skip
@@ -132,12 +126,14 @@ class Tiered:
         return env
 
     def get_state(self) -> dict[str, Any]:
-        """Keep what is lent, so that a hub that starts again does not lend it twice."""
-        return super().get_state() | {"gpus": list(self.house.leases.held(self.lessee))}
+        """Keep what is lent, so that a hub that starts again does not lend it twice, and the tier."""
+        tier = self.profile.name if self.profile else ""
+        return super().get_state() | {"gpus": list(self.house.leases.held(self.lessee)), "tier": tier}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what was lent before the hub started again."""
+        """Take up the tier and what was lent before the hub started again."""
         super().load_state(state)
+        self.profile = next((one for one in self.house.profiles if one.name == state.get("tier")), self.profile)
         if state.get("gpus"):
             self.house.leases.restore(self.lessee, state["gpus"])
 
@@ -167,6 +163,8 @@ class Tiered:
         place = self.house.leases.place(self.lessee)
         if place:
             return 5, f"Every GPU is lent. You are number {place} in the queue; your server starts when one is free."
+        if self.waits_for:
+            return 5, self.waits_for
         if self.granted_at is None:
             return 5, f"Your room is being prepared: {self.profile.size}."
         elapsed = time.monotonic() - self.granted_at
@@ -174,68 +172,6 @@ class Tiered:
             return 95, f"JupyterLab takes longer than usual; more than {2 * usual:.0f} s have passed. Please wait."
         share = min(95, round(10 + 85 * elapsed / usual))
         return share, f"JupyterLab is starting; usually it is ready in {usual:.0f} s."
-
-
-class LocalRoom(LocalProcessSpawner):
-    """A server on the hub's own machine, in a room that holds its limits (`fleet.room`)."""
-
-    def make_preexec_fn(self, name: str) -> None:
-        """Nothing: the room itself changes to the person's user."""
-
-    def user_env(self, env: dict[str, str]) -> dict[str, str]:
-        """Add home and name; there need be no such user on the machine."""
-        home = self.house.room(self.user.name)
-        return env | {"HOME": str(home), "USER": self.user.name, "LOGNAME": self.user.name, "SHELL": "/bin/bash"}
-
-    async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
-        """Certificates stay where the hub wrote them."""
-        return paths
-
-    async def start(self) -> tuple[str, int]:
-        """Prepare the person's folder and start the room with the server in it."""
-        house, profile, name = self.house, self.profile, self.user.name
-        uid = house.uid(name)
-        prepare(house.room(name), uid=uid, role=self.roles[0])
-        before, held_by = fence(memory_gb=profile.memory_gb, cpus=profile.cpus)
-        more = larger(house.profiles, self.roles, than=profile)
-        bigger = f", or start tier {more.name} ({more.memory_gb:g} GB)" if more else ""
-        hint = f"Next: load less at a time, shut down idle kernels{bigger}."
-        room = Room(memory_gb=profile.memory_gb, cpus=cores(profile.cpus), uid=uid, home=house.room(name),
-                    notices=house.notices(name), hint=hint)  # fmt: skip
-        self.log.info("%s: %s; %s", self._log_name, profile.size, held_by)
-        self.cmd = [*before, *room.words(), *_SERVER]
-        self.popen_kwargs = {"cwd": "/"}
-        self.default_url = "/lab/tree/start.ipynb" if (house.room(name) / "start.ipynb").exists() else "/lab"
-        return await super().start()
-
-
-def cores(wanted: float) -> tuple[int, ...]:
-    """Return cores to bind a server to, each server starting at another; empty where it may have all."""
-    here = sorted(os.sched_getaffinity(0))
-    if wanted >= len(here):
-        return ()
-    first = next(_NEXT_CORE)
-    return tuple(here[(first + step) % len(here)] for step in range(ceil(wanted)))
-
-
-def prepare(home: Path, *, uid: int, role: str) -> None:
-    """Make a person's folder once, with the landing page of the role; later it is theirs and the hub writes nothing.
-
-    It is built aside and renamed: root never writes where somebody else could have put a link.
-    """
-    if home.exists():
-        return
-    aside = home.with_name(f".{home.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    (aside / ".ailab" / "activity").mkdir(parents=True)
-    page = HERE.parent / "notebooks" / "start" / f"{role}.ipynb"
-    if page.is_file():
-        shutil.copyfile(page, aside / "start.ipynb")
-    aside.chmod(0o700)
-    if uid:
-        for path in (aside, *aside.rglob("*")):
-            os.chown(path, uid, uid)
-    aside.rename(home)
 
 
 def form(house: House, name: str, roles: list[str]) -> str:
@@ -246,11 +182,11 @@ def form(house: House, name: str, roles: list[str]) -> str:
     parts = [f'<div class="alert alert-warning" id="notices"><ul class="mb-0">{notes}</ul></div>'] if notes else []
     mine = allowed(house.profiles, roles)
     if not mine:
-        none = "No tier is open to you yet: ask the hub's admin for a role."
+        none = "No tier is open to you: none of your groups has a role here. Ask the hub's admin, then log in again."
         parts.append(f'<div class="alert alert-danger">{none}</div>')
-    there = len(house.leases.devices)
+    there = house.leases.most
     parts += [_card(one, first=one is mine[0], there=there) for one in mine]
-    limits = f"Limits count the whole server: {fence(memory_gb=1, cpus=1)[1]}." if house.deployment["rooms"] else ""
+    limits = import_item(house.deployment["limits"])() if "limits" in house.deployment else ""
     parts.append(f'<p class="text-muted mt-3">{html.escape(house.plain_words())} {html.escape(limits)}</p>')
     return "\n".join(parts)
 

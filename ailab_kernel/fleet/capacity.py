@@ -131,14 +131,43 @@ def _waits(waits: Sequence[float]) -> Waits:
     return Waits(len(ordered), fmean(ordered), p50, p95, p99, ordered[-1])
 
 
-def breaking_load(load: Load, *, longest_s: float = 600.0, seed: int = 7) -> float:
+def breaking_load(load: Load, *, longest_s: float = 600.0, seed: int = 7, precision: float = 0.01) -> float:
     """Return the studies a day up to which 95 of 100 wait no longer than ``longest_s``, to one part in a hundred."""
     low, high = 0.0, load.servers * 24 * HOUR / load.seconds
-    while high - low > max(0.01 * high, 1e-6):
+    while high - low > max(precision * high, 1e-6):
         middle = (low + high) / 2
         fine = simulate(replace(load, studies_per_day=middle), days=_days(middle), seed=seed).p95 <= longest_s
         low, high = (middle, high) if fine else (low, middle)
     return low
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a waiting-time curve: arrivals a day, and how long 50 and 95 of 100 wait at most, s."""
+
+    studies_per_day: float
+    p50: float
+    p95: float
+
+
+def waiting_curve(load: Load, *, upto: float = 0.0, points: int = 12, seed: int = 7) -> tuple[Point, ...]:
+    """Return how long studies wait as more of them arrive.
+
+    Parameters
+    ----------
+    load
+        What works on them; its own ``studies_per_day`` is one of the points.
+    upto
+        The most arrivals a day that are looked at; 0 goes to the servers' whole time.
+    points
+        How many besides the load's own.
+    seed
+        Of the arrivals.
+    """
+    most = upto or load.servers * 24 * HOUR / load.seconds
+    asked = sorted({load.studies_per_day, *(most * number / points for number in range(1, points + 1))})
+    waits = (simulate(replace(load, studies_per_day=one), days=_days(one), seed=seed) for one in asked)
+    return tuple(Point(one, wait.p50, wait.p95) for one, wait in zip(asked, waits, strict=True))
 
 
 def _days(studies_per_day: float) -> float:

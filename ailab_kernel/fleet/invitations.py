@@ -28,6 +28,11 @@ class Invitation:
     password: str
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text can be an account's name."""
+    return re.fullmatch(NAME, text) is not None
+
+
 def invite(folder: Path, name: str, *, role: str) -> Invitation:
     """Write an invitation; for somebody who has an account it is a new password.
 
@@ -36,7 +41,7 @@ def invite(folder: Path, name: str, *, role: str) -> Invitation:
     WrongUse
         The name does not fit or the role does not exist.
     """
-    if not re.fullmatch(NAME, name):
+    if not is_name(name):
         msg = f"name {name[:40]!r}: a small letter, then up to 31 of a-z, 0-9, '.', '_' and '-' are expected"
         raise WrongUse(msg)
     if role not in ROLES:
@@ -56,7 +61,7 @@ def invite(folder: Path, name: str, *, role: str) -> Invitation:
 def accept(folder: Path, name: str, password: str) -> tuple[str, bytes] | None:
     """Use up an invitation when the password is its own, and return role and password hash; else None."""
     path = folder / f"{name}.json"
-    if not re.fullmatch(NAME, name) or not path.is_file():
+    if not is_name(name) or not path.is_file():
         return None
     told = json.loads(path.read_text())
     hashed = told["password"].encode()

@@ -1,6 +1,7 @@
 """Devices that are lent: never one to two people, and whoever waits longest is served first."""
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,11 @@ class Leases:
     def devices(self) -> tuple[Device, ...]:
         """Every device, lent or free."""
         return self._devices
+
+    @property
+    def most(self) -> int:
+        """The most devices that anybody can ask for."""
+        return len(self._devices)
 
     def held(self, who: str) -> tuple[str, ...]:
         """Ids of the devices that somebody holds."""
@@ -104,6 +110,25 @@ class Leases:
                 self._held[wish.who] = tuple(device.id for device in fitting)
                 self._queue.remove(wish)
             free = [device for device in free if device not in fitting]
+
+
+class LentElsewhere(Leases):
+    """Devices that a cluster's scheduler lends: nothing is refused, lent or queued for here."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    @property
+    def most(self) -> int:
+        """Not known here."""
+        return sys.maxsize
+
+    def ask(self, who: str, count: int, kind: str = "") -> int:
+        """Take any wish: the scheduler lets it wait."""
+        return 0
+
+    def check(self, count: int, kind: str = "") -> None:
+        """Take any wish: the scheduler refuses what its machines do not have."""
 
 
 def devices_of(text: str) -> tuple[Device, ...]:

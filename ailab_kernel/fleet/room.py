@@ -3,30 +3,41 @@
 The room starts the server, as another user where it is told to, and stays beside it. It counts the memory of every
 process that came from the server (daemons that left their parent fall back to the room: Linux's child subreaper), a few
 times a second. Above the limit it ends the process that grew most since the last look (not the largest, which may be
-the neighbour with the day's data) and tells the person; when that is the server itself, everything ends. Where systemd
-runs, a scope of its own with ``MemoryMax`` holds as well (`fence`). RLIMIT_AS is not used: it holds for each process
-alone, and for reserved addresses instead of memory (CUDA reserves far more than there is).
+the neighbour with the day's data) and tells the person; when that is the server itself, everything ends. The kernel
+holds a little more as well, where it may be asked to (`cgroups`); the room stays outside of that group, so that it is
+there to say what happened. RLIMIT_AS is not used: it holds for each process alone, and for reserved addresses instead
+of memory (CUDA reserves far more than there is).
 
-Shared pages count once (proportional set size). Files in ``/dev/shm`` count while a process maps them.
+Asked to end, it asks people's programs first, which may write where they stand, then the server; who stays is ended.
+
+Shared pages count once (proportional set size). Files in ``/dev/shm`` count while a process maps them; in a cgroup,
+always.
 """
 
 import argparse
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ailab_kernel.ground.activity import tell
+from ailab_kernel.ground.activity import beat, tell
 
-GIB = 1024**3
-_OFTEN_S, _SELDOM_S, _GRACE_S = 0.2, 1.0, 8.0
+from . import gpus as devices
+from .cgroups import MOST_TASKS, Group
+from .memory import GIB, descendants, ended, memory
+
+_OFTEN_S, _SELDOM_S = 0.2, 0.5
+PROGRAMS_S, SERVER_S = 5.0, 12.0  # time to end in: people's programs, then the server with its kernels
+_SMI_S = 2.0  # nvidia-smi's own time
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,98 +50,45 @@ class Room:
         Memory of the whole server, GiB; 0 counts nothing.
     cpus
         Cores that it is bound to, by number; empty: all.
+    quota
+        Cores that the group may keep busy; 0 sets no quota.
+    group
+        Group of the kernel that the server enters (`cgroups.Fence`).
     uid
         User and group that the server runs as; 0 keeps the room's own.
+    walled
+        The command begins with bubblewrap's words (`sandbox.Walls`), which change the user themselves.
     home
         Working folder of the server.
     notices
         File for the person's notices.
+    gpus
+        Seconds between two looks at the use of leased devices, which becomes beats in ``beats``; 0: none are leased.
+    beats
+        Folder of the room's own heartbeats, where no person's program can write.
     hint
         What to do next when memory ran out.
     """
 
     memory_gb: float = 0.0
     cpus: tuple[int, ...] = ()
+    quota: float = 0.0
+    group: Path | None = None
     uid: int = 0
+    walled: bool = False
     home: Path = Path()
     notices: Path | None = None
+    gpus: float = 0.0
+    beats: Path | None = None
     hint: str = ""
 
     def words(self) -> list[str]:
         """Return the command that runs this room; the server's own command follows."""
-        options = {"memory-gb": f"{self.memory_gb:g}", "cpus": ",".join(map(str, self.cpus)),
-                   "uid": str(self.uid or ""), "home": str(self.home), "notices": str(self.notices or ""),
-                   "hint": self.hint}  # fmt: skip
-        told = [f"--{name}={value}" for name, value in options.items() if value]
-        return [sys.executable, "-I", "-m", "ailab_kernel.fleet.room", *told, "--"]
-
-
-def fence(*, memory_gb: float, cpus: float, systemd: Path = Path("/run/systemd/system")) -> tuple[list[str], str]:
-    """Return what to put before a room's command, and in words what holds the limits on this machine.
-
-    Parameters
-    ----------
-    memory_gb, cpus
-        Limits of the whole server.
-    systemd
-        Folder that exists where systemd is the machine's first process.
-    """
-    count = "the room counts the memory of all its processes and above the limit ends the one that grows"
-    bound = "it is bound to its cores"
-    if systemd.is_dir() and os.geteuid() == 0:
-        limits = ["-p", f"MemoryMax={round(memory_gb * GIB)}", "-p", "MemorySwapMax=0", "-p", f"CPUQuota={cpus:.0%}"]
-        return ["systemd-run", "--scope", "--quiet", *limits, "--"], f"{count}; behind it a systemd scope holds both"
-    return [], f"{count}, {bound}; no systemd holds them in the kernel, so a program may pass both for a moment"
-
-
-def descendants(root: int) -> dict[int, int]:
-    """Return every process that came from ``root``, without itself: process id to its parent's."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                stat = (entry / "stat").read_text(errors="replace")
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    found: dict[int, int] = {}
-    edge = {root}
-    while edge:
-        children = {pid: parent for pid, parent in parents.items() if parent in edge and pid not in found}
-        found |= children
-        edge = set(children)
-    return found
-
-
-def memory(pids: Sequence[int] | Mapping[int, int], *, over: float = 0.0) -> dict[int, int]:
-    """Return the memory of processes, bytes each: resident sets, and shared pages counted once when it matters.
-
-    Parameters
-    ----------
-    pids
-        Processes; one that has ended counts nothing.
-    over
-        Bytes in all up to which resident sets, which count shared pages again and again, are good enough.
-    """
-    resident = {pid: _resident(pid) for pid in pids}
-    if sum(resident.values()) <= over:
-        return resident
-    return {pid: min(_proportional(pid), size) for pid, size in resident.items()}
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    except (OSError, IndexError):
-        return 0
-
-
-def _proportional(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return _resident(pid)
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        told["cpus"] = ",".join(map(str, self.cpus))
+        options = [f"--{name.replace('_', '-')}={value:g}" if isinstance(value, float) else
+                   f"--{name.replace('_', '-')}={value}" for name, value in told.items() if value]  # fmt: skip
+        return [sys.executable, "-I", "-m", "ailab_kernel.fleet.room", *options, "--"]
 
 
 def run(room: Room, command: Sequence[str]) -> int:
@@ -139,64 +97,158 @@ def run(room: Room, command: Sequence[str]) -> int:
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if room.cpus:
         os.sched_setaffinity(0, room.cpus)
+    group = _group(room)
 
-    def _inside() -> None:  # after the change of user, which would undo the death signal
+    def _inside() -> None:  # the death signal comes last: a change of user undoes it
+        if group:
+            group.enter()
+        if room.uid:
+            resource.setrlimit(resource.RLIMIT_NPROC, (MOST_TASKS, MOST_TASKS))
+        if room.uid and not room.walled:
+            os.setgroups([])
+            os.setresgid(room.uid, room.uid, room.uid)
+            os.setresuid(room.uid, room.uid, room.uid)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
-    identity = {"user": room.uid, "group": room.uid, "extra_groups": []} if room.uid else {}
-    server = subprocess.Popen(list(command), cwd=room.home, preexec_fn=_inside, start_new_session=True, **identity)  # type: ignore[call-overload]
+    server = subprocess.Popen(list(command), cwd=room.home, preexec_fn=_inside, start_new_session=True)
+    watch = _Watch(room, server, group)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _ask_to_end(server))
+        signal.signal(number, watch.ask)
     try:
-        sizes: dict[int, int] = {}
         while server.poll() is None:
-            wait, sizes = _watch(room, server.pid, before=sizes)
-            time.sleep(wait)
+            time.sleep(watch.look())
             _reap(server.pid)
     finally:
         _end_all()
+        if group and not group.remove():
+            sys.stderr.write(f"room: the group {group.folder.name} could not be removed\n")
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
 
-def _ask_to_end(server: "subprocess.Popen[bytes]") -> None:
-    """Ask once; whoever asks again, or waits too long, gets a kill."""
-    signal.signal(signal.SIGALRM, lambda *_: server.kill())
-    signal.alarm(round(_GRACE_S))
-    server.terminate()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.kill())
+def _group(room: Room) -> Group | None:
+    """Make the room's group; where the kernel refuses, say so and go on: the room counts all the same."""
+    if room.group is None:
+        return None
+    group = Group(room.group)
+    try:
+        group.make(memory_gb=room.memory_gb, cpus=room.quota)
+    except OSError as error:
+        sys.stderr.write(f"room: no group of the kernel holds the limits ({error.strerror}); the room alone does\n")
+        group.remove()
+        return None
+    return group
 
 
-def _watch(room: Room, server: int, *, before: Mapping[int, int]) -> tuple[float, dict[int, int]]:
-    """Look once, end what grows above the limit, and return when to look again, s, and the sizes that were seen."""
-    limit = room.memory_gb * GIB
-    if not limit:
-        return _SELDOM_S / 2, {}
-    sizes = memory(descendants(os.getpid()), over=limit)
-    used = sum(sizes.values())
-    if used <= limit:
-        return (_OFTEN_S if used > limit / 2 else _SELDOM_S / 2), sizes
-    culprit = max(sizes, key=lambda pid: (sizes[pid] - before.get(pid, 0), sizes[pid]))
-    _kill(culprit)
-    _tell(room, used, sizes[culprit], everything=culprit == server)
-    return _OFTEN_S, {pid: size for pid, size in sizes.items() if pid != culprit}
+class _Watch:
+    """What a room does beside its server."""
+
+    def __init__(self, room: Room, server: "subprocess.Popen[bytes]", group: Group | None) -> None:
+        self._room, self._server, self._group = room, server, group
+        self._sizes: Mapping[int, int] = {}
+        self._killed = 0
+        self._asked: list[float] = []  # when we were asked to end, when the server was
+        self._warned: set[int] = set()
+        self._used_gpus_at = time.monotonic()
+
+    def ask(self, *_: object) -> None:
+        """Ask to end; who asks again, gets a kill."""
+        if self._asked:
+            self._server.kill()
+        self._asked.append(time.monotonic())
+
+    def look(self) -> float:
+        """Look once, and return when to look again, s."""
+        family = descendants(os.getpid())
+        if self._asked:
+            self._end(family)
+            return _OFTEN_S / 4
+        self._hear()
+        self._see_gpus(family)
+        return self._count(family)
+
+    def _count(self, family: Mapping[int, int]) -> float:
+        """End what grows above the limit."""
+        room, limit = self._room, self._room.memory_gb * GIB
+        if not limit:
+            return _SELDOM_S
+        sizes = memory(family, over=limit)
+        used = sum(sizes.values())
+        if used <= limit:
+            self._sizes = sizes
+            return _OFTEN_S if used > limit / 2 else _SELDOM_S
+        culprit = max(sizes, key=lambda pid: (sizes[pid] - self._sizes.get(pid, 0), sizes[pid]))
+        shell = _shell(self._server.pid, family, walled=room.walled)
+        _send(culprit, signal.SIGKILL)
+        _say(room, _words(room, used, sizes[culprit], everything=culprit in shell))
+        self._sizes = {pid: size for pid, size in sizes.items() if pid != culprit}
+        return _OFTEN_S
+
+    def _hear(self) -> None:
+        """Tell what the kernel ended before the room did."""
+        killed = self._group.killed() if self._group else 0
+        if killed > self._killed:
+            text = f"{self._room.memory_gb:g} GB were passed faster than the room looks; the machine ended a program"
+            _say(self._room, f"out of memory: {text}. {self._room.hint}".rstrip())
+        self._killed = killed
+
+    def _see_gpus(self, family: Mapping[int, int]) -> None:
+        """Beat for programs that use a leased GPU; aside, for nvidia-smi takes a second."""
+        room, now = self._room, time.monotonic()
+        if not room.gpus or room.beats is None or now < self._used_gpus_at:
+            return
+        self._used_gpus_at = now + room.gpus
+        told = (room.beats, frozenset(family), 3 * room.gpus + _SMI_S)
+        threading.Thread(target=_beat_for_gpus, args=told, daemon=True).start()
+
+    def _end(self, family: Mapping[int, int]) -> None:
+        """Ask people's programs, then the server, and end who stays."""
+        now = time.monotonic()
+        shell = _shell(self._server.pid, family, walled=self._room.walled)
+        inner = (pid for pid, parent in family.items() if pid not in shell and parent != shell[-1])
+        programs = {pid for pid in inner if not ended(pid)}
+        for pid in programs - self._warned:
+            _send(pid, signal.SIGTERM)
+        self._warned |= programs
+        if len(self._asked) == 1 and (not programs or now > self._asked[0] + PROGRAMS_S):
+            self._asked.append(now)
+            _send(shell[-1], signal.SIGTERM)
+        if len(self._asked) > 1 and now > self._asked[1] + SERVER_S:
+            self._server.kill()
 
 
-def _tell(room: Room, used: float, size: float, *, everything: bool) -> None:
+def _shell(server: int, family: Mapping[int, int], *, walled: bool) -> tuple[int, ...]:
+    """The processes that the server stands or falls with, itself last: bubblewrap's two come first."""
+    chain = [server]
+    for _ in range(2 if walled else 0):
+        inner = [pid for pid, parent in family.items() if parent == chain[-1]]
+        if not inner:
+            break
+        chain.append(min(inner))
+    return tuple(chain)
+
+
+def _beat_for_gpus(folder: Path, pids: frozenset[int], lasts: float) -> None:
+    share = devices.use(pids)
+    if share:
+        beat("gpu", f"a program uses {share} % of a GPU", folder=folder, lasts=lasts)
+
+
+def _words(room: Room, used: float, size: float, *, everything: bool) -> str:
     ended = "the server was ended" if everything else (
         f"the program that grew last, {size / GIB:.2f} GB, was ended and the others go on")
-    text = f"out of memory: {used / GIB:.2f} of {room.memory_gb:g} GB used; {ended}. {room.hint}".rstrip()
+    return f"out of memory: {used / GIB:.2f} of {room.memory_gb:g} GB used; {ended}. {room.hint}".rstrip()
+
+
+def _say(room: Room, text: str) -> None:
     sys.stderr.write(f"room: {text}\n")
     if room.notices:
         tell(room.notices, text)
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _reap(server: int) -> None:
@@ -210,10 +262,10 @@ def _reap(server: int) -> None:
 
 def _end_all() -> None:
     """End whatever the server left; new ones may be born meanwhile, so look again until nobody is left."""
-    until = time.monotonic() + _GRACE_S
+    until = time.monotonic() + SERVER_S
     while (left := descendants(os.getpid())) and time.monotonic() < until:
         for pid in left:
-            _kill(pid)
+            _send(pid, signal.SIGKILL)
         _reap(0)
         time.sleep(0.02)
 
@@ -223,9 +275,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="room")
     parser.add_argument("--memory-gb", type=float, default=0.0)
     parser.add_argument("--cpus", type=lambda text: tuple(map(int, text.split(","))), default=())
+    parser.add_argument("--quota", type=float, default=0.0)
+    parser.add_argument("--group", type=Path, default=None)
     parser.add_argument("--uid", type=int, default=0)
+    parser.add_argument("--walled", type=bool, default=False)
     parser.add_argument("--home", type=Path, default=Path())
     parser.add_argument("--notices", type=Path, default=None)
+    parser.add_argument("--gpus", type=float, default=0.0)
+    parser.add_argument("--beats", type=Path, default=None)
     parser.add_argument("--hint", default="")
     parser.add_argument("command", nargs="+")
     told = vars(parser.parse_args(words))

@@ -3,15 +3,18 @@
 The table of 3.1 speaks of typical exams. Section 4.1's factors say how far a site's exams are from those: they turn a
 rate into that of typical exams, which the table then judges. Where the seed is silent we decide, and say so:
 
-- Exactly 10 or 30 exams an hour are still Small: the table asks for Medium only for more.
+- Exactly 10 (annotated) or 30 (validated, inferred) typical exams an hour are still Small: the table gives "less than"
+  to Small and "more than" to Medium and is silent in between; we ask for Medium only above.
 - Pilot is never asked for by a workload. It is the answer to ``start_small`` when no workload asks for more than Small
   and nobody trains: the seed's "wants to start small, and does not have many resources".
 - "Medium-Large" for new models is Medium; it is Large when images are heavier than typical, when more than one data
   scientist trains at a time, or when the institution generates 300 studies a day or more.
 """
 
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ailab_kernel.ground.errors import ParameterError
@@ -25,7 +28,6 @@ TRAIN = {
 }  # fmt: skip
 DIMENSIONS = {"2d": 0.2, "3d": 1.0}
 ALGORITHMS = {"characterization": 0.5, "secondary-capture": 0.5, "segmentation": 1.0, "markup": 1.0}
-# Workload: what is done, exams an hour above which Medium is needed (3.1).
 QUESTIONS = {
     "annotate_exams_per_hour": "Exams annotated an hour (0: none)",
     "train": "Training: none, fine-tune, new or multiple",
@@ -42,6 +44,7 @@ QUESTIONS = {
     "models": "Models that are kept",
     "retention_years": "Years that results, models and annotated studies are kept",
 }
+# Workload: what is done, exams an hour above which Medium is needed (3.1).
 RATES = {"annotate": ("annotating", 10.0), "validate": ("validating", 30.0), "infer": ("inferring", 30.0)}
 TYPICAL_STUDY_MB = 160.0  # a chest CT of 300 slices of 512x512 at 16 bit
 _MANY_STUDIES, _FEW_STUDIES, _TEAM = 300.0, 100.0, 10
@@ -126,7 +129,7 @@ class Sizing:
     disk_gb
         What is kept by kind, GB, at the end of the retention time: ``annotated``, ``models``, ``results``, ``queue``.
     disk_by_year
-        Sum at the end of each year of the retention time, GB.
+        Sum at the end of each year of the retention time, GB; the last is the sum of ``disk_gb``.
     network_gbps
         Needed in the busiest hour, Gbit/s, and the tier's minimum.
     """
@@ -158,9 +161,8 @@ def size(answers: Answers) -> Sizing:
     found, reason = _pilot(answers, found)
     reasons.append(reason)
     chosen, disk = tier(found), disk_of(answers, years=answers.retention_years)
-    years = range(1, max(1, round(answers.retention_years)) + 1)
-    return Sizing(chosen, workloads, round(weight, 3), tuple(reasons), disk,
-                  tuple(round(sum(disk_of(answers, years=year).values()), 1) for year in years),
+    by_year = tuple(round(sum(one.values()), 1) for one in disk_over_time(answers))
+    return Sizing(chosen, workloads, round(weight, 3), tuple(reasons), disk, by_year,
                   (round(_busiest_gbps(answers), 3), chosen.network_gbps))  # fmt: skip
 
 
@@ -171,10 +173,10 @@ def _weight(answers: Answers) -> tuple[float, list[str]]:
     weight = min(max(by_size * planes * algorithm, _LIGHTEST), _HEAVIEST)
     return weight, [
         f"image size and images per study (4.1): {answers.images_per_study:g} images of {answers.image_mb:g} MB are "
-        f"{answers.study_mb:g} MB a study, {by_size:.2g} times a typical one ({TYPICAL_STUDY_MB:g} MB)",
+        f"{answers.study_mb:g} MB a study, {by_size:.2g} times a typical one's {TYPICAL_STUDY_MB:g} MB",
         f"2D or 3D analysis (4.1): {answers.dimensions} counts {planes:g}",
         f"type of algorithm (4.1): {answers.algorithm} counts {algorithm:g}",
-        f"so one of these exams counts as {weight:.2g} typical ones",
+        f"so one of these exams counts as {weight:.2g} typical exam{'s' * (weight != 1)}",
     ]
 
 
@@ -247,6 +249,20 @@ def disk_of(answers: Answers, *, years: float) -> dict[str, float]:
     }
 
 
+def disk_over_time(answers: Answers, *, beyond: int = 0) -> tuple[dict[str, float], ...]:
+    """Disk at the end of each year, GB by kind: it grows until the retention time is over and then stays.
+
+    Parameters
+    ----------
+    answers
+        Of the site.
+    beyond
+        Years to go on after the retention time, in which as much is deleted as comes in.
+    """
+    kept = answers.retention_years
+    return tuple(disk_of(answers, years=min(year, kept)) for year in range(1, max(1, math.ceil(kept)) + beyond + 1))
+
+
 def _busiest_gbps(answers: Answers) -> float:
     """Traffic of the busiest hour, in and out again, Gbit/s."""
     exams = max(answers.infer_exams_per_hour + answers.validate_exams_per_hour + answers.annotate_exams_per_hour,
@@ -273,3 +289,11 @@ def answers_of(told: Mapping[str, Any]) -> Answers:
             msg = f"{name} = {value!r}: {kinds[name].__name__} is expected"
             raise ParameterError(msg)
     return Answers(**told)
+
+
+def to_toml(answers: Answers) -> str:
+    """Return answers as the TOML file that ``ailab size --from`` reads, each with its question."""
+    lines = []
+    for name, value in asdict(answers).items():
+        lines += [f"# {QUESTIONS[name]}", f"{name} = {json.dumps(value)}"]
+    return "\n".join(lines) + "\n"

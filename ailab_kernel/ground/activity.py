@@ -3,7 +3,8 @@
 A heartbeat is one small JSON file in the folder that ``AILAB_ACTIVITY`` names: what is done, since when, and until
 when it counts. Work renews its own while it goes on; that of a killed program runs out by itself. People's own programs
 write these files and the hub reads them, so the reader trusts neither their kind (links, pipes) nor their size nor
-their dates.
+their dates. Kinds are ``kernel`` (a cell runs), ``report``, ``gpu`` and ``strokes`` (drawn, but not yet stored):
+``with busy("strokes", "3 strokes"):`` from the first stroke until all are kept.
 
 A notice is one line for the person whose server it is; the newest few are kept in the file that ``AILAB_NOTICES``
 names.
@@ -25,6 +26,7 @@ from typing import Any
 from .store import atomic_write
 
 FOLDER, NOTICES = "AILAB_ACTIVITY", "AILAB_NOTICES"
+KINDS = ("kernel", "report", "gpu", "strokes")
 LASTS_S = 90.0  # how long a beat counts when nobody renews it
 _LONGEST_S = 600.0  # no beat counts longer than this after it was written
 _MOST_BYTES, _MOST_FILES, _KEPT = 4096, 200, 5
@@ -84,8 +86,7 @@ def busy(kind: str, what: str, *, folder: Path | None = None, lasts: float = LAS
 
     def _renew() -> None:
         while True:
-            beat = Beat(kind, what[:_WORDS], since, time.time() + lasts)
-            if not _write(path, beat) or over.wait(lasts / 3):
+            if not _write(path, Beat(kind, what[:_WORDS], since, time.time() + lasts)) or over.wait(lasts / 3):
                 return
 
     thread = threading.Thread(target=_renew, name="heartbeat", daemon=True)
@@ -98,12 +99,18 @@ def busy(kind: str, what: str, *, folder: Path | None = None, lasts: float = LAS
         path.unlink(missing_ok=True)
 
 
-def _write(path: Path, beat: Beat) -> bool:
+def beat(kind: str, what: str, *, folder: Path, lasts: float = LASTS_S) -> None:
+    """Write one heartbeat that nobody renews: for whoever looks now and then. A later one of that kind replaces it."""
+    now = time.time()
+    _write(folder / f"{kind}.json", Beat(kind, what[:_WORDS], now, now + lasts))
+
+
+def _write(path: Path, one: Beat) -> bool:
     """Write without a flush to the disk: a beat need not survive the machine. A full disk must not end the work."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(beat)))
+        temporary.write_text(json.dumps(asdict(one)))
         temporary.replace(path)
     except OSError:
         return False
@@ -126,7 +133,7 @@ def beats(folder: Path, *, now: float | None = None) -> tuple[Beat, ...]:
     except OSError:
         return ()
     found = (_beat(path) for path in paths[:_MOST_FILES])
-    return tuple(beat for beat in found if beat and beat.until > now)
+    return tuple(one for one in found if one and one.until > now)
 
 
 def _beat(path: Path) -> Beat | None:
@@ -143,10 +150,10 @@ def _beat(path: Path) -> Beat | None:
         os.close(handle)
     try:
         told = json.loads(data)
-        beat = Beat(str(told["kind"])[:_WORDS], str(told["what"])[:_WORDS], float(told["since"]), float(told["until"]))
+        one = Beat(str(told["kind"])[:_WORDS], str(told["what"])[:_WORDS], float(told["since"]), float(told["until"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return Beat(beat.kind, beat.what, beat.since, min(beat.until, is_a.st_mtime + _LONGEST_S))
+    return Beat(one.kind, one.what, one.since, min(one.until, is_a.st_mtime + _LONGEST_S))
 
 
 def tell(file: Path, text: str, *, at: float | None = None) -> None:

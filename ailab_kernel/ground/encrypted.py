@@ -11,6 +11,7 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,13 @@ class EncryptedStore(FolderStore):
 
     def _in_memory(self, digest: str) -> int:
         handle = os.memfd_create(f"ailab-{digest[:12]}", os.MFD_CLOEXEC)
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, handle)
             for piece in self._opened(digest):
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(handle, view):]
-        except BaseException:
-            os.close(handle)
-            raise
+            undo.pop_all()
         return handle
 
     def _sealed(self, plain: bytes, digest: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Compute is Dask: a cluster in this process by default, worker processes or an existing scheduler by setting.
+"""Compute is Dask: a cluster in this process by default; worker processes, Slurm or an existing scheduler by setting.
 
 One code path for all: whatever runs here runs there, and a worker that dies costs time, not results.
 """
@@ -41,7 +41,7 @@ def map_cases(
     items
         What to work on.
     compute
-        The setting of that name: ``local``, ``local:N`` or a scheduler's address.
+        The setting of that name: ``local``, ``local:N``, ``slurm://PARTITION`` (`work.slurm`) or a scheduler's address.
     done
         Called with place and result as each item is finished, in the order of finishing.
 
@@ -105,6 +105,12 @@ def _opened(compute: str) -> "Client":
         )  # fmt: skip
         client = Client(own, set_as_default=False)
         atexit.register(own.close)
+    elif compute.startswith("slurm:"):
+        from .slurm import open_slurm
+
+        jobs = open_slurm(compute)
+        client = Client(jobs, set_as_default=False)
+        atexit.register(jobs.close)
     else:
         client = _join(compute)
     atexit.register(client.close)
@@ -118,7 +124,8 @@ def _local(compute: str) -> dict[str, Any]:
         return {"processes": False, "memory_limit": 0, "n_workers": 1, "threads_per_worker": 1, "protocol": "inproc"}
     count = compute.removeprefix("local:")
     if not count.isdecimal() or not 1 <= int(count) <= 4 * (os.cpu_count() or 1):
-        msg = f"compute = {compute!r}: local, local:N with N worker processes, or tcp://HOST:PORT is expected"
+        msg = (f"compute = {compute!r}: local, local:N with N worker processes, slurm://PARTITION or tcp://HOST:PORT "
+               "is expected")  # fmt: skip
         raise SettingsError(msg)
     # TLS with a certificate of the moment: whoever reaches a worker's port could run code in it, and TCP ports of a
     # shared host are everybody's.

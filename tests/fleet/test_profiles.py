@@ -13,7 +13,7 @@ from ailab_kernel.fleet.culling import judge
 from ailab_kernel.fleet.invitations import accept, invite
 from ailab_kernel.fleet.leases import Leases, devices_of
 from ailab_kernel.fleet.profiles import ROLES, allowed, choose, larger, read_profiles
-from ailab_kernel.fleet.rendering import render
+from ailab_kernel.fleet.rendering import KINDS, render
 from ailab_kernel.fleet.sizing import Answers
 from ailab_kernel.ground.activity import Beat
 from ailab_kernel.ground.errors import SettingsError, WrongUse
@@ -164,9 +164,9 @@ def test_an_invitation_needs_a_plain_name_and_a_role(tmp_path, name, role):
 
 @pytest.mark.parametrize("answers", [Answers(start_small=True), Answers(train="fine-tune"), Answers(train="multiple")])
 def test_the_same_answers_render_the_same_bytes(answers):
-    for kind in ("tiers", "systemd", "docker"):
+    for kind in KINDS:
         assert render(kind, answers) == render(kind, answers)
     tiers = read_profiles(render("tiers", answers))
     assert {role for one in tiers for role in one.groups} == set(ROLES)
-    with pytest.raises(WrongUse, match="Slurm and Kubernetes follow"):
-        render("slurm", answers)
+    with pytest.raises(WrongUse, match="one of tiers, systemd, docker, slurm, kubernetes"):
+        render("nomad", answers)

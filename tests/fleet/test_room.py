@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ailab_kernel.fleet.room import Room, descendants, fence, memory
+from ailab_kernel.fleet.memory import descendants, memory
+from ailab_kernel.fleet.room import Room
+from ailab_kernel.fleet.sandbox import Walls
+from ailab_kernel.ground import activity
 from ailab_kernel.ground.activity import told
+from tests.services import need_service
 
 HOLD = "import sys, time; kept = b'x' * int(float(sys.argv[1]) * 2**20); print('held', flush=True); time.sleep(60)"
 
@@ -114,11 +118,80 @@ def test_a_room_runs_as_its_own_user_without_ways_back():
     assert out.split() == ["200123", "200123", "200123", "NoNewPrivs:", "1"], err
 
 
-def test_what_holds_the_limits_is_said(tmp_path):
-    before, says = fence(memory_gb=2, cpus=1.5, systemd=tmp_path / "none")
-    assert before == []
-    assert "no systemd holds them in the kernel" in says
-    if os.geteuid() == 0:
-        before, says = fence(memory_gb=2, cpus=1.5, systemd=tmp_path)
-        assert before[0] == "systemd-run"
-        assert {"MemoryMax=2147483648", "CPUQuota=150%"} <= set(before)
+def walled(tmp_path: Path, **told) -> tuple[Room, list[str]]:
+    need_service("bwrap", "setpriv", package="bubblewrap util-linux")
+    home, tmp = tmp_path / "lab" / "anna", tmp_path / "lab" / "tmp"
+    home.mkdir(parents=True), tmp.mkdir()
+    return Room(home=home, walled=True, **told), Walls(home=home, tmp=tmp, hide=tmp_path / "lab").words()
+
+
+@pytest.mark.parametrize("behind_walls", [False, True])
+def test_the_largest_program_is_not_taken_for_the_server_behind_walls(tmp_path, behind_walls):
+    notices = tmp_path / "anna.json"
+    told = {"memory_gb": 0.25, "notices": notices}
+    room, before = walled(tmp_path, **told) if behind_walls else (Room(home=tmp_path, **told), [])
+    program = f"import subprocess, sys; print(subprocess.run([sys.executable, '-c', {HOLD!r}, '400'], stdout=-3).returncode)"
+    done = subprocess.run([*room.words(), *before, sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "-9", done.stderr
+    assert "the program that grew last" in told_in(notices)
+    server = subprocess.run([*room.words(), *before, sys.executable, "-c", HOLD, "400"], capture_output=True, text=True, timeout=60)
+    assert server.returncode == 128 + signal.SIGKILL
+    assert "the server was ended" in told_in(notices)
+
+
+def told_in(notices: Path) -> str:
+    return activity.told(notices)[-1].text
+
+
+SERVER = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (open('order', 'a').write('server '), sys.exit(0)))
+subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2]])
+time.sleep(60)
+"""
+KERNEL = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: open('order', 'a').write('kernel '))
+subprocess.Popen([sys.executable, '-c', sys.argv[1]])
+time.sleep(60)
+"""
+PROGRAM = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), open('order', 'a').write('program '), sys.exit(0)))
+open('ready', 'w').close()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("behind_walls", [False, True])
+def test_asked_to_end_programs_write_where_they_stand_before_the_server_ends(tmp_path, behind_walls):
+    room, before = walled(tmp_path) if behind_walls else (Room(home=tmp_path), [])
+    running = started(room, *before, sys.executable, "-c", SERVER, KERNEL, PROGRAM)
+    until = time.monotonic() + 20
+    while not (room.home / "ready").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert (room.home / "order").read_text() == "program server ", errors
+    assert running.returncode == 0
+
+
+def test_a_program_that_uses_a_leased_gpu_beats(tmp_path):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"""#!/bin/sh
+until [ -s {tmp_path}/pids ]; do sleep 0.05; done
+echo '# gpu pid type sm mem'
+echo "0 $(cat {tmp_path}/pids) C 64 1"
+""")
+    smi.chmod(0o755)
+    code = f"import os, time; open('{tmp_path}/pids', 'w').write(str(os.getpid())); time.sleep(60)"
+    beats = tmp_path / "seen"
+    room = Room(home=tmp_path, gpus=5.0, beats=beats)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    running = subprocess.Popen([*room.words(), sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
+    until = time.monotonic() + 20
+    while not activity.beats(beats) and time.monotonic() < until:
+        time.sleep(0.05)
+    running.terminate()
+    running.communicate(timeout=30)
+    assert [(one.kind, one.what) for one in activity.beats(beats)] == [("gpu", "a program uses 64 % of a GPU")]

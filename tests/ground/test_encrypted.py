@@ -9,7 +9,7 @@ from ailab_kernel.ground.encrypted import EncryptedStore
 from ailab_kernel.ground.errors import NotFound, SealBroken, SettingsError
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.ground.references import secret
-from ailab_kernel.ground.store import open_store
+from ailab_kernel.ground.stores import open_store
 
 KEY = bytes(range(32))
 

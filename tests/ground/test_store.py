@@ -7,7 +7,8 @@ import pytest
 
 from ailab_kernel.ground.errors import NotFound, SealBroken, SettingsError
 from ailab_kernel.ground.ids import sha256
-from ailab_kernel.ground.store import FolderStore, RemoteStore, atomic_write, open_store
+from ailab_kernel.ground.store import FolderStore, RemoteStore, atomic_write
+from ailab_kernel.ground.stores import open_store
 
 
 def test_bytes_are_found_by_their_digest(tmp_path):

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from . import passage
 ROOT = Path(__file__).parents[2]
 TIERS = """
 pilot:
-  {whom: everybody, cpus: 1, memory_gb: 1.2, idle_minutes: 60, max_hours: 8,
+  {whom: everybody, cpus: 1, memory_gb: 2, idle_minutes: 60, max_hours: 8,
    groups: [admin, data-scientist, radiologist, auditor, student]}
 blink:
   {whom: nobody stays, cpus: 1, memory_gb: 1.5, idle_minutes: 0.2, max_hours: 8, groups: [radiologist, data-scientist]}
@@ -56,6 +56,11 @@ class Hub:
         return subprocess.run(_ailab(*words), env=environment(self.home, self.url), capture_output=True, text=True,
                               timeout=120)
 
+    def ailab_started(self, *words: str) -> subprocess.Popen:
+        """The same, while it runs."""
+        return subprocess.Popen(_ailab(*words), env=environment(self.home, self.url), stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
 
 def _ailab(*words: str) -> list[str]:
     return [sys.executable, "-c", "from ailab_kernel.cli.main import main; main()", *words]
@@ -81,20 +86,21 @@ def free_ports() -> int:
 
 @contextmanager
 def hub(*, service: str = "off", passable: bool = False, port: int = 0, scheme: str = "http",
-        **more: str) -> Iterator[Hub]:
+        within: Sequence[str] = (), tiers: str = TIERS, **more: str) -> Iterator[Hub]:
     """A hub with the tiers above and one simulated GPU, with the trusted process when ``service`` is ``on``.
 
     ``passable``: where every system user can run Python, so that the hub isolates by system user (`passage`).
+    ``within``: what is put before the command, such as the way into another network.
     """
     folder = Path(tempfile.mkdtemp(prefix="ailab-hub-"))
     folder.chmod(0o711)
     url, home = f"{scheme}://127.0.0.1:{port or free_ports()}", folder / "lab"
-    (folder / "tiers.yaml").write_text(TIERS)
+    (folder / "tiers.yaml").write_text(tiers)
     env = environment(home, url, AILAB_HUB_TIERS=str(folder / "tiers.yaml"), AILAB_HUB_GPUS="simulated*1",
                       AILAB_HUB_BEAT_S="1", AILAB_HUB_SERVICE=service, **more)
     start = _ailab("hub", "start", "--json")
     start = passage.open_to_all(start) if passable else start
-    program = subprocess.Popen(start, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    program = subprocess.Popen([*within, *start], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, cwd=ROOT)
     try:
         text = ""

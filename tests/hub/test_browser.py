@@ -7,25 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from ailab_kernel.fleet.invitations import invite
-from tests.services import need_service
 
 pytestmark = pytest.mark.slow
-CHROMIUM = "/usr/bin/chromium"
-
-
-@pytest.fixture
-def page():
-    need_service(CHROMIUM, package="chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.set_default_timeout(60_000)
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
-        yield page
-        browser.close()
 
 
 def outside(urls: list[str]) -> set[str]:

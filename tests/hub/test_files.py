@@ -17,7 +17,7 @@ def test_the_configuration_is_short():
 
 def test_every_deployment_names_a_spawner_and_says_whether_it_was_tried():
     deployments = yaml.safe_load((HUB / "deployments.yaml").read_text())
-    assert set(deployments) == {"local", "systemd", "docker"}
+    assert set(deployments) == {"local", "systemd", "slurm", "docker"}
     assert all({"spawner", "rooms", "usual_s", "tested"} <= set(one) for one in deployments.values())
     assert [name for name, one in deployments.items() if "not run by us" in one["tested"]] == ["systemd", "docker"]
 
@@ -38,8 +38,8 @@ def test_render_prints_the_same_file_twice_and_the_hub_can_read_it(tmp_path, cap
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
     assert [one.name for one in read_profiles(texts[0])] == ["pilot", "small", "medium"]
-    assert ailab("hub", "render", "kubernetes", "--from", answers) == 2
-    assert "one of tiers, systemd, docker is expected" in capsys.readouterr().err
+    assert ailab("hub", "render", "nomad", "--from", answers) == 2
+    assert "one of tiers, systemd, docker, slurm, kubernetes, kubernetes-service is expected" in capsys.readouterr().err
 
 
 def test_the_check_says_what_to_do_where_no_hub_answers(monkeypatch, capsys):

@@ -63,3 +63,8 @@ def die(payload: dict) -> None:
     with Path(payload["log"]).open("a") as file:
         file.write("die\n")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def host_and_job(number: int) -> str:
+    """Where Slurm lets this run: its job's number."""
+    return "job" + os.environ["SLURM_JOB_ID"]
