@@ -3,13 +3,13 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check bench battery hub docs lock bases clean
+.PHONY: demo test check bench battery hub sbom audit docs lock bases clean
 
 demo: .venv/ready          ## the main job, phantoms to reports, at most 4 minutes (FULL=1: the seed's own scale)
 	$(BIN)/ailab demo $(if $(FULL),--full)
 
-test: .venv/ready          ## every test that this machine can run
-	$(PYTEST)
+test: .venv/ready          ## every test that this machine can run (SLOW=1: the slow ones too, as .ci/run does)
+	$(PYTEST) $(if $(SLOW),,-m "not slow")
 
 check: .venv/ready         ## ruff, types, import floors, clean notebooks
 	$(BIN)/ruff check .
@@ -26,12 +26,18 @@ battery: .venv/ready       ## the long batteries at full count
 hub: .venv/ready .venv/hub-ready    ## JupyterHub on 127.0.0.1: prints its address and the first login
 	$(BIN)/ailab hub start
 
+sbom: .venv/ready          ## build/sbom.cdx.json: what this is made of (CycloneDX)
+	$(BIN)/python -m tests.supply_chain sbom
+
+audit: sbom                ## known vulnerabilities of the lock; fails plainly where no database can be reached
+	$(BIN)/python -m tests.supply_chain audit
+
 docs: .venv/ready          ## write docs/cli.md and docs/settings.md from the program itself
 	$(BIN)/python -m ailab_kernel.cli.reference docs
 
 lock:                      ## resolve the newest versions into requirements.lock (needs a fresh .venv)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -e '.[hub,dimse,postgres,dev]'
+	$(BIN)/pip install -e '.[hub,dimse,postgres,slurm,dev]'
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 bases: .venv/ready         ## train the two base models again from their seeds
@@ -42,6 +48,14 @@ clean:                     ## forget the environment and the demo's lab
 
 .venv/hub-ready: hub_config/node/package-lock.json .venv/ready
 	$(BIN)/python -m hub_config.proxy
+	touch $@
+
+.venv/widget-ready: extensions/annotate/package-lock.json .venv/ready
+	$(BIN)/python -m extensions.annotate.build install
+	touch $@
+
+.venv/provider-ready: tests/hub/provider/package-lock.json .venv/ready
+	$(BIN)/python -m tests.hub.providers
 	touch $@
 
 .venv/ready: requirements.lock pyproject.toml

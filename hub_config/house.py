@@ -140,10 +140,12 @@ class House:
     @property
     def service_url(self) -> str:
         """Where people's programs reach the trusted process: by the proxy; on this machine at its own port where the
-        proxy's certificate is for the name that people use.
+        proxy's certificate is for the name that people use; on other machines by that name.
         """
-        at = self.port(3) if os.environ.get("AILAB_HUB_TLS_CERT") else self.port(0)
-        return f"http://{self.host}:{at}/services/ailab"
+        secured = os.environ.get("AILAB_HUB_TLS_CERT")
+        if secured and self.host != "127.0.0.1":
+            return f"{self.url}/services/ailab"
+        return f"http://{self.host}:{self.port(3) if secured else self.port(0)}/services/ailab"
 
     @property
     def provided(self) -> bool:

@@ -121,6 +121,15 @@ class Bundle:
         return f"<table>{cells}</table>"
 
 
+class Bundles(tuple[Bundle, ...]):
+    """Models, oldest first; a table in a notebook."""
+
+    def _repr_html_(self) -> str:
+        rows = ((one.ref, one.recipe, one.metadata.get("description", "")) for one in self)
+        cells = "".join(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<table><tr><th>model</th><th>recipe</th><th>about</th></tr>{cells}</table>"
+
+
 def read_bundle(folder: Path, *, name: str = "") -> Bundle:
     """Read a bundle folder as data; weights in torch's format are converted in memory, code is never run.
 

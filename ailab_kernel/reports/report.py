@@ -87,7 +87,7 @@ class Report:
 
         page = html.escape(self.html.read_text(encoding="utf8"))
         frame = f'<iframe srcdoc="{page}" sandbox="" style="width:100%;height:70vh;border:1px solid #8884"></iframe>'
-        return HTML(frame)
+        return HTML(f"<div>{frame}</div>")     # IPython warns of a bare one, which has no srcdoc elsewhere
 
     @property
     def _killed(self) -> bool:
