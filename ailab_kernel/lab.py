@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.ground.errors import AilabError, NotFound, WrongUse
+from ailab_kernel.ground.identifiers import KINDS
 from ailab_kernel.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
+    from pydicom import Dataset
+
     from ailab_kernel.annotation.task import Task
     from ailab_kernel.archives.archive import Archive, Series, Study
     from ailab_kernel.datasets.dataset import Datasets
@@ -76,13 +79,24 @@ class Lab:
     def volume(self, series: "Series") -> "Volume":
         """Read a series of the archive as a volume."""
         from ailab_kernel.datasets.intake import read_series
+        from ailab_kernel.privacy.exits import learn_from
+        from ailab_kernel.volumes.series import attributes_of
 
-        return read_series(self.archive, series)
+        volume = read_series(self.archive, series)
+        if not self.workspace.catalog.roles_enforced:     # else the archive's proxy did both
+            marks = next(attributes_of(volume.headers, "PatientIdentityRemoved", *KINDS), {})
+            learn_from(self.workspace.catalog, marks)
+            self.workspace.catalog.audit("access", study=volume.study_uid, series=volume.series_uid)
+        return volume
 
     def annotate(
-        self, studies: "Sequence[Study]", *, label: str, assist: str = "", reader: str = "none", reason: str = ""
-    ) -> "Task":
+        self, studies: "Sequence[Study]", *, label: str, assist: str = "", reader: str = "none", reason: str = "",
+        seg: "Dataset | str" = "", take_over: bool = False,
+    ) -> "Task":  # fmt: skip
         """Make an annotation task on studies, let a model propose, and return the task.
+
+        With a person's login as ``reader`` the first case that is not accepted opens in the cell: drawn with a mouse,
+        each stroke on the disk before it is acknowledged, saved as SEG to the archive.
 
         Parameters
         ----------
@@ -94,10 +108,13 @@ class Lab:
             Model that proposes, e.g. ``heart-wall@champion``; empty: none.
         reader
             ``none`` leaves the proposals for a person; ``simulated`` and ``reference`` need a SEG in the archive
-            (phantoms have one) and are marked as such.
+            (phantoms have one) and are marked as such. Anything else is the login of who draws.
         reason
             Why studies that are not marked as de-identified may enter research; recorded.
+        seg, take_over
+            Of `annotation.desk.open_desk`, for a person.
         """
+        from ailab_kernel.annotation.assist import READERS
         from ailab_kernel.annotation.task import create_task, get_task
         from ailab_kernel.datasets.intake import main_series
 
@@ -105,8 +122,20 @@ class Lab:
         uids = [main_series(study).uid for study in studies]
         digest = model.digest if model else ""
         task = create_task(self.workspace, _recipe(label, model), uids, assist=digest, reason=reason)
-        self._run("annotate", {"task": task.ref, "reader": reader}, resolved={"task": task.record.digest})
+        person = reader not in READERS
+        if assist or not person:
+            told = {"task": task.ref, "reader": "none" if person else reader}
+            self._run("annotate", told, resolved={"task": task.record.digest})
+        if person:
+            self._show_desk(task.ref, reader=reader, seg=seg, take_over=take_over)
         return get_task(self.workspace, task.ref)
+
+    def _show_desk(self, ref: str, **asked: Any) -> None:
+        from IPython.display import display
+
+        from ailab_kernel.annotation.desk import open_desk
+
+        display(open_desk(self.task(ref), **asked))
 
     def task(self, ref: str) -> "Task":
         """Return an annotation task: ``heart-wall`` (newest) or ``heart-wall@2``."""
@@ -227,11 +256,13 @@ class Lab:
     def _run(self, template: str, parameters: Mapping[str, Any], *, resolved: Mapping[str, str]) -> "Report":
         """Run a report and enter it into the ledger."""
         from ailab_kernel.reports import run_report
+        from ailab_kernel.reports.exits import guard_of
 
         self.check_inputs(resolved)
         report = run_report(
             self.home, template, parameters, resolved=resolved, seal=self.workspace.catalog.sign,
             environment=self.workspace.environment(), verify_signature=self.workspace.catalog.verify,
+            guard=guard_of(self.workspace.catalog),
         )  # fmt: skip
         body = {"id": report.id, "manifest": self.workspace.catalog.put(report.folder / "manifest.json")}
         self.workspace.catalog.append("report", body, name=template, parents=[d for d in resolved.values() if d])

@@ -95,7 +95,7 @@ def test_lock_environment_and_project_agree():
     lock = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
     assert all(re.fullmatch(r"[A-Za-z0-9_.\-]+==[A-Za-z0-9_.!]+", line) for line in lock), "a lock pins plain versions"
     extras = project["optional-dependencies"]
-    wanted = names([*project["dependencies"], *(r for extra in ("hub", "dimse", "postgres", "dev") for r in extras[extra])])
+    wanted = names([*project["dependencies"], *(r for extra in ("hub", "dimse", "postgres", "slurm", "dev") for r in extras[extra])])
     assert wanted <= names(lock)
     pinned = {r for r in project["dependencies"] if "==" in r}
     assert pinned <= set(lock)

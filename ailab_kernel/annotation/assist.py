@@ -96,13 +96,19 @@ def reference_mask(task: Task, vol: Volume) -> Mask:
     for series in task.workspace.archive.search_series(vol.study_uid, modality="SEG"):
         for ds in task.workspace.archive.retrieve(series):
             if _refers_to(ds, vol.series_uid) and not _is_ours(ds):
-                return _as_labels(task.recipe, read_seg(ds, vol))
+                return labels_of(task.recipe, read_seg(ds, vol))
     msg = f"the archive holds no segmentation for series {vol.series_uid}; a person has to annotate it"
     raise NotFound(msg)
 
 
-def _as_labels(recipe: Recipe, truth: Mask) -> Mask:
-    """The truth's values as the recipe's labels, on the same grid."""
+def labels_of(recipe: Recipe, truth: Mask) -> Mask:
+    """Return a SEG's values as the recipe's labels, on the same grid.
+
+    Raises
+    ------
+    WrongUse
+        None of the recipe's labels is among them.
+    """
     array = np.zeros(truth.array.shape, np.uint8)
     values = truth_values(recipe, truth)
     for label in recipe.labels:

@@ -11,6 +11,7 @@ import typer
 from ailab_kernel.ground.errors import WrongUse
 
 from .asked import open_lab
+from .exits import Release
 from .show import AsJson, show
 
 if TYPE_CHECKING:
@@ -49,6 +50,23 @@ def freeze(
     lab = open_lab()
     parts = _split_table(split_file) if split_file else _shares(split)
     show(_row(lab.datasets.freeze(name, lab.task(task).accepted(), split=parts)), as_json=as_json)
+
+
+@app.command()
+def export(
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    *,
+    release: Release = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write images and truths as NIfTI, with a table. Example: ailab datasets export heart-wall@1 ./out."""
+    from ailab_kernel.datasets.export import export_dataset
+
+    lab = open_lab()
+    dataset = lab.datasets.get(ref)
+    path = export_dataset(lab.workspace.catalog, dataset, folder, release=release)
+    show({"dataset": dataset.ref, "cases": len(dataset.cases), "folder": str(path)}, as_json=as_json)
 
 
 def _shares(text: str) -> Sequence[float]:

@@ -15,7 +15,25 @@ import typer
 
 from ailab_kernel.ground.errors import AilabError
 
-from . import archive, configuration, convert, datasets, demo, hub, jobs, models, phantoms, report, seg, size, verbs
+from . import (
+    archive,
+    audit,
+    configuration,
+    convert,
+    datasets,
+    deidentify,
+    demo,
+    doctor,
+    exits,
+    hub,
+    jobs,
+    models,
+    phantoms,
+    report,
+    seg,
+    size,
+    verbs,
+)
 
 app = typer.Typer(
     name="ailab",
@@ -29,9 +47,11 @@ app = typer.Typer(
 for name, family in (
     ("archive", archive), ("models", models), ("datasets", datasets), ("report", report), ("jobs", jobs),
     ("phantoms", phantoms), ("seg", seg), ("config", configuration), ("hub", hub),
+    ("exits", exits), ("audit", audit),
 ):  # fmt: skip
     app.add_typer(family.app, name=name)
-for command in (verbs.annotate, verbs.train, verbs.validate, verbs.infer, convert.convert, size.size, demo.demo):
+for command in (verbs.annotate, verbs.train, verbs.validate, verbs.infer, convert.convert, size.size, demo.demo,
+                deidentify.deidentify, doctor.doctor):  # fmt: skip
     app.command()(command)
 
 
@@ -40,7 +60,7 @@ def main() -> NoReturn:
     try:
         app()
     except AilabError as error:
-        sys.stderr.write(f"ailab: {error}\n")
+        sys.stderr.write(f"ailab: {_without_identifiers(str(error))}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("ailab: stopped; the same command goes on where it stopped\n")
@@ -60,5 +80,19 @@ def _log(error: Exception) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"error-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.writelines(traceback.format_exception(error))
+        file.write(_without_identifiers("".join(traceback.format_exception(error))))
     return path
+
+
+def _without_identifiers(text: str) -> str:
+    """Take out what the lab knows to identify somebody, as far as a lab can be asked: an error ends here anyway."""
+    from ailab_kernel.privacy.exits import redacted
+    from ailab_kernel.workspace import open_workspace
+
+    try:
+        workspace = open_workspace()
+        told = workspace.settings
+        known = told.service or told.catalog or (workspace.home / "catalog.sqlite").is_file()
+        return redacted(workspace.catalog, text) if known else text
+    except (AilabError, OSError):
+        return text

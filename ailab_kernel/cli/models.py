@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .asked import open_lab
+from .exits import Release
 from .show import AsJson, line, show
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ def import_command(
 def export(
     ref: Ref,
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    *,
+    release: Release = "",
     as_json: AsJson = False,
 ) -> None:
     """Write a model's bundle to a folder. Example: ailab models export heart-wall@1 ./out."""
-    path = open_lab().models.export(ref, folder)
+    path = open_lab().models.export(ref, folder, release=release)
     show({"model": ref, "folder": str(path)}, as_json=as_json)
 
 

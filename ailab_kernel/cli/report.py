@@ -1,10 +1,12 @@
 """``ailab report``: list, show, verify and replay what was run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .asked import open_lab
+from .exits import Release
 from .show import AsJson, line, lines, show
 
 app = typer.Typer(help="List, show, verify and replay reports. Example: ailab report list", no_args_is_help=True)
@@ -42,6 +44,22 @@ def verify(report: Id, as_json: AsJson = False) -> None:
          table=lambda: lines(findings or (f"{report}: seal, files and inputs are intact",)))  # fmt: skip
     if findings:
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    report: Id,
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    *,
+    release: Release = "",
+    as_json: AsJson = False,
+) -> None:
+    """Copy a sealed report to a folder. Example: ailab report export validate-1a2b3c4d ./out."""
+    from ailab_kernel.reports.exits import export_report
+
+    lab = open_lab()
+    path = export_report(lab.workspace.catalog, lab.report(report), folder, release=release)
+    show({"report": report, "folder": str(path)}, as_json=as_json)
 
 
 @app.command()

@@ -31,6 +31,11 @@ def annotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a task and let a model propose. Example: ailab annotate --label 'heart wall' --assist heart-wall@general."""
+    from ailab_kernel.annotation.assist import READERS
+
+    if reader not in READERS:
+        msg = f"--reader {reader}: one of {', '.join(READERS)} is expected here; a person draws in a notebook"
+        raise WrongUse(msg)
     lab = open_lab()
     studies = search(lab, limit, modality=modality, description=description, date=date, study=study)
     task = lab.annotate(studies, label=label, assist=assist, reader=reader, reason=reason)

@@ -17,6 +17,7 @@ from ailab_kernel import __version__
 from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.catalog import Record
 from ailab_kernel.ground.errors import NotDeidentified, VolumeError
+from ailab_kernel.privacy.exits import learn
 from ailab_kernel.privacy.rules.profile import profile_of
 from ailab_kernel.privacy.rules.standins import StandIns
 from ailab_kernel.privacy.rules.table import EDITION
@@ -155,6 +156,8 @@ class _Gate:
             msg = (f"series {self.series_uid} is not marked as de-identified (PatientIdentityRemoved YES); "
                    "state a reason, which is recorded, and it is de-identified as it enters")  # fmt: skip
             raise NotDeidentified(msg)
+        if not self.scrubbed:                  # one instance names the patient of all
+            learn(self.catalog, file)
         _, made, proof = prove(scrubber, file if isinstance(file, bytes) else file.read_bytes())
         if not proof.clean:
             msg = (f"series {self.series_uid}: after de-identification a value of the original was met again in "

@@ -8,8 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .identifiers import Sighting
 from .ids import canonical_json, sha256
 from .store import ObjectStore
+
+RELEASED = "exit-released"                     # audit events that only their own verbs write
+ACCEPTED = "trail-accepted"
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,15 @@ class Catalog(ObjectStore, Protocol):
 
     def pseudonym(self, domain: str, value: str) -> str:
         """Return the lab's stable, keyed stand-in for an identifying value (``domain``: ``patient`` ...)."""
+
+    def remember(self, known: Mapping[str, Sequence[str]]) -> None:
+        """Let texts be searched for identifying values, given by DICOM keyword; no verb gives them back."""
+
+    def found(self, texts: Sequence[str]) -> list[Sighting]:
+        """Return where known identifiers stand in texts: place and kind, never the value."""
+
+    def release(self, places: Sequence[str], reason: str) -> None:
+        """Write down that known identifiers are let out, where they stand and why; behind the hub by role."""
 
     def audit(self, event: str, **detail: str) -> None:
         """Add one line to the hash-chained audit trail; details are UIDs and pseudonyms, never names."""

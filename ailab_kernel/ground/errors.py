@@ -23,10 +23,14 @@
     ├── ModelError
     │   ├── ModelChanged                   bytes no longer match their digest
     │   └── UnsafeModel                    a bundle that would run code
+    ├── AnnotationError                drawing cannot go on
+    │   ├── SessionTaken                   somebody else writes this session's journal
+    │   └── JournalDamaged                 a record in the middle no longer matches its checksum
     ├── TrainingError
     ├── ReportError
     │   ├── ReportFailed
     │   └── ReplayDiffers
+    ├── ExitBlocked                        a known identifier in what was about to leave
     ├── JobError
     └── CatalogError
         └── SealBroken                     a signature or digest does not hold
@@ -124,6 +128,18 @@ class UnsafeModel(ModelError):
     """A bundle that would need code of its own to run."""
 
 
+class AnnotationError(AilabError):
+    """A drawing session cannot go on."""
+
+
+class SessionTaken(AnnotationError):
+    """Another process writes the session's journal; the message says who and how to take over."""
+
+
+class JournalDamaged(AnnotationError):
+    """A record in the middle of a journal no longer matches its checksum; nothing was changed."""
+
+
 class TrainingError(AilabError):
     """Training cannot start or go on."""
 
@@ -138,6 +154,10 @@ class ReportFailed(ReportError):
 
 class ReplayDiffers(ReportError):
     """A replayed report is not identical to its original."""
+
+
+class ExitBlocked(AilabError):
+    """A known identifier stands in what was about to be saved, sealed or exported; the places are named."""
 
 
 class JobError(AilabError):

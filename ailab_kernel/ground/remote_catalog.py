@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from . import errors
 from .catalog import Move, Record, record_digest
 from .errors import AilabError, CatalogError, NotFound, SealBroken, SettingsError
+from .identifiers import Sighting
 from .ids import canonical_json
 from .store import FolderStore
 
@@ -29,6 +30,7 @@ _CONNECT_S, _ANSWER_S = 5.0, 300.0             # the check of a large object tak
 _PAUSES_S = (0.2, 1.0, 3.0)                    # a service that is started anew answers within seconds
 _AWAY = frozenset({502, 503, 504})
 _BLOCK = 1 << 20
+_TEXT_AT_ONCE = 2 << 20                        # characters; the service takes 16 MiB of JSON
 
 
 class RemoteCatalog:
@@ -100,6 +102,23 @@ class RemoteCatalog:
         """Return the lab's stable, keyed stand-in for an identifying value."""
         return str(self._told("pseudonyms", {"domain": domain, "value": value})["pseudonym"])
 
+    # known identifiers
+    def remember(self, known: Mapping[str, Sequence[str]]) -> None:
+        """Let texts be searched for identifying values, given by DICOM keyword; nobody can list them."""
+        self._told("identifiers", {"known": {kind: list(values) for kind, values in known.items()}})
+
+    def found(self, texts: Sequence[str]) -> list[Sighting]:
+        """Return where known identifiers stand in texts; what was found stands in the audit trail."""
+        seen: list[Sighting] = []
+        for first, part in _portions(texts):
+            answer = self._told("identifiers/found", {"texts": part})
+            seen += [Sighting(**{**row, "text": first + row["text"]}) for row in answer]
+        return seen
+
+    def release(self, places: Sequence[str], reason: str) -> None:
+        """Write down that known identifiers are let out; refused where the token's roles do not allow it."""
+        self._told("releases", {"places": list(places), "reason": reason}, again=False)
+
     # the ledger
     def append(self, kind: str, body: Mapping[str, Any], *, name: str = "", parents: Sequence[str] = ()) -> Record:
         """Write a record and return it; one with the same content is returned as it stands."""
@@ -142,6 +161,14 @@ class RemoteCatalog:
     def audit_trail(self) -> list[dict[str, str]]:
         """Return the audit trail, oldest first; for auditors and administrators."""
         return list(self._json("GET", "audit"))
+
+    def audit_findings(self) -> tuple[str, ...]:
+        """Return what is wrong with the audit trail; for auditors and administrators."""
+        return tuple(self._json("GET", "audit/findings"))
+
+    def audit_anchor(self) -> dict[str, Any]:
+        """Return the newest line's number and chain with the lab's signature; for auditors and administrators."""
+        return dict(self._json("GET", "audit/anchor"))
 
     def _told(self, path: str, value: Mapping[str, Any], *, again: bool = True) -> Any:
         return self._json("POST", path, data=canonical_json(value), again=again)
@@ -219,6 +246,17 @@ class RemoteCatalog:
 def _digest(text: str) -> str:
     """A digest as a part of a path: whatever else it may be, it stays one part."""
     return quote(text, safe="")
+
+
+def _portions(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Texts in messages of a few megabytes, each with the number of its first text."""
+    first, part, size = 0, [], 0
+    for number, text in enumerate(texts):
+        part.append(text)
+        size += len(text)
+        if size > _TEXT_AT_ONCE or number == len(texts) - 1:
+            yield first, part
+            first, part, size = number + 1, [], 0
 
 
 def _record(row: Mapping[str, Any]) -> Record:

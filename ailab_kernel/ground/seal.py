@@ -12,10 +12,11 @@ _SIZE = 32
 
 
 class Keys:
-    """The lab's two secrets: a signing key and a pseudonym key, files of 32 bytes readable by their owner only."""
+    """The lab's secrets, files of 32 bytes readable by their owner only: to sign, for pseudonyms, for the index."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._index: bytes | None = None
 
     def sign(self, data: bytes) -> str:
         """Ed25519 signature of ``data``, hex."""
@@ -35,6 +36,12 @@ class Keys:
         """First 16 hex digits of HMAC-SHA-256 over domain and value: stable, and one-way without the key."""
         text = f"{domain}\x1f{value}".encode()
         return hmac.new(self._secret("pseudonym.key"), text, hashlib.sha256).hexdigest()[:16]
+
+    def hashed(self, phrase: str) -> str:
+        """First 32 hex digits of HMAC-SHA-256 over a phrase, with a key of its own: finds, and never shows."""
+        if self._index is None:
+            self._index = self._secret("index.key")
+        return hmac.digest(self._index, phrase.encode("utf8", "replace"), "sha256").hex()[:32]
 
     def _private(self):  # noqa: ANN202 - cryptography is imported late
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -4,25 +4,30 @@ import copy
 import fcntl
 import getpass
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 
-from .catalog import Move, Record, record_digest
+from .audit import Anchor, Anchors, findings
+from .catalog import ACCEPTED, RELEASED, Move, Record, record_digest
 from .errors import CatalogError, MissingExtra, NotFound, SettingsError
+from .identifiers import Entry, Sighting, entries, sightings
 from .ids import canonical_json, sha256
 from .seal import Keys
 from .store import ObjectStore
-from .tables import ALIASES, AUDIT, RECORDS
+from .tables import ALIASES, AUDIT, IDENTIFIERS, RECORDS
 
-_HEAD = "0001"
+_HEAD = "0002"
 _TRIES = 20
+_AT_ONCE = 500                                 # values in one IN (...): SQLite takes 999
+
+Done = TypeVar("Done")
 
 
 class SqlCatalog:
@@ -35,6 +40,7 @@ class SqlCatalog:
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # readers never wait for a writer
         self._store = store
         self._keys = keys
+        self._anchors = Anchors(lock.with_name("audit.anchor"), sign=keys.sign, verify=keys.verify)
         self._user = _who()
         with _held(lock):
             _bring_to_head(self._engine, url)
@@ -114,11 +120,11 @@ class SqlCatalog:
         told = moved | ({"evidence": evidence} if evidence else {})
         row = {**moved, "reason": reason, "moved_at": _now(), "moved_by": self._user}
 
-        def _move(db: sa.Connection) -> None:
+        def _move(db: sa.Connection) -> Anchor | None:
             db.execute(ALIASES.insert().values(**row))
-            self._audit(db, "alias-moved", told)
+            return self._audit(db, "alias-moved", told)
 
-        self._retried(_move)
+        self._anchors.keep(self._retried(_move), chain_at=self._chain_at)
 
     def resolve(self, kind: str, name: str, alias: str) -> Record:
         """Return the record that ``name@alias`` means now, or raise NotFound."""
@@ -138,31 +144,88 @@ class SqlCatalog:
 
     def audit(self, event: str, **detail: str) -> None:
         """Add one line to the audit trail: each line's hash covers the line before it."""
-        self._retried(lambda db: self._audit(db, event, detail))
+        line = self._retried(lambda db: self._audit(db, event, detail))
+        self._anchors.keep(line, chain_at=self._chain_at)
 
     def audit_trail(self) -> list[dict[str, str]]:
         """Return the audit trail, oldest first."""
         with self._reader.connect() as db:
             return [dict(row) for row in db.execute(sa.select(AUDIT).order_by(AUDIT.c.seq)).mappings()]
 
-    def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
+    def audit_findings(self) -> tuple[str, ...]:
+        """Return what is wrong with the audit trail: lines edited, added, missing or cut off; empty when intact."""
+        with self._anchors.held():             # a line whose anchor is just being written is no fault
+            return findings(self.audit_trail(), self._anchors.newest())
+
+    def accept_trail(self, reason: str) -> None:
+        """Sign the trail as it stands: after its findings were looked into, or for a lab older than signatures."""
+        self.audit(ACCEPTED, reason=reason, findings="; ".join(self.audit_findings()))
+        with self._anchors.held():
+            last = self.audit_trail()[-1]
+            self._anchors.write(Anchor(int(last["seq"]), last["chain"]))
+
+    def _chain_at(self, seq: int) -> str:
+        with self._reader.connect() as db:
+            return str(db.execute(sa.select(AUDIT.c.chain).where(AUDIT.c.seq == seq)).scalar() or "")
+
+    def audit_anchor(self) -> dict[str, Any]:
+        """Return the newest line's number and chain with the lab's signature; empty where there is none."""
+        newest = self._anchors.newest()
+        return {"seq": newest.seq, "chain": newest.chain, "signature": newest.signature} if newest else {}
+
+    # known identifiers
+    def remember(self, known: Mapping[str, Sequence[str]]) -> None:
+        """Let texts be searched for identifying values, given by DICOM keyword; they are kept as keyed hashes."""
+        made = {one.token: one for one in entries(known, hashed=self._keys.hashed)}
+        new = set(made) - {one.token for one in self._known("token", sorted(made))}
+        rows = [vars(made[token]) for token in sorted(new)]
+        if rows:
+            self._retried(lambda db: self._insert(db, rows))
+
+    def found(self, texts: Sequence[str]) -> list[Sighting]:
+        """Return where known identifiers stand in texts."""
+        return sightings(texts, hashed=self._keys.hashed, known=lambda heads: self._known("head", heads))
+
+    def release(self, places: Sequence[str], reason: str) -> None:
+        """Write down that known identifiers are let out, where they stand and why."""
+        self.audit(RELEASED, places="; ".join(places), reason=reason)
+
+    def _known(self, column: str, values: Sequence[str]) -> list[Entry]:
+        with self._reader.connect() as db:
+            return [Entry(**row) for at in range(0, len(values), _AT_ONCE) for row in db.execute(sa.select(IDENTIFIERS)
+                    .where(IDENTIFIERS.c[column].in_(values[at:at + _AT_ONCE]))).mappings()]  # fmt: skip
+
+    @staticmethod
+    def _insert(db: sa.Connection, rows: list[dict[str, Any]]) -> None:
+        """Insert what another writer did not insert meanwhile."""
+        tokens = [row["token"] for row in rows]
+        there = {token for at in range(0, len(tokens), _AT_ONCE) for (token,) in db.execute(
+            sa.select(IDENTIFIERS.c.token).where(IDENTIFIERS.c.token.in_(tokens[at:at + _AT_ONCE])))}  # fmt: skip
+        missing = [row for row in rows if row["token"] not in there]
+        if missing:
+            db.execute(IDENTIFIERS.insert(), missing)
+
+    def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> Anchor | None:
+        """Write a line; what is returned is to be anchored once it is committed."""
         last = db.execute(sa.select(AUDIT.c.seq, AUDIT.c.chain).order_by(AUDIT.c.seq.desc()).limit(1)).first()
         seq, chain = (last.seq + 1, last.chain) if last else (1, "")
         row = {"seq": seq, "at": _now(), "by": self._user, "event": event, "detail": canonical_json(detail).decode()}
-        db.execute(AUDIT.insert().values(**row, chain=sha256(canonical_json(row) + chain.encode())))
+        before, chain = chain, sha256(canonical_json(row) + chain.encode())
+        db.execute(AUDIT.insert().values(**row, chain=chain))
+        return Anchor(seq, chain, before=before)
 
-    def _retried(self, act) -> None:  # noqa: ANN001 - a function of one connection
+    def _retried(self, act: Callable[[sa.Connection], Done]) -> Done:
         """Run ``act`` in a transaction; two writers that meet on a number try again."""
         for _ in range(_TRIES):
             try:
                 with self._engine.begin() as db:
-                    act(db)
+                    done = act(db)
             except IntegrityError:
                 continue
             except DBAPIError as error:
                 msg = f"the catalog did not take the record: {type(error.orig).__name__}; check disk space and rights"
                 raise CatalogError(msg) from error
-            return
+            return done
         msg = f"the catalog is too busy: {_TRIES} tries met other writers; try again"
         raise CatalogError(msg)
 

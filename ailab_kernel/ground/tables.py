@@ -45,3 +45,13 @@ AUDIT = Table(
     Column("detail", Text, nullable=False),
     Column("chain", String(64), nullable=False),
 )
+
+IDENTIFIERS = Table(
+    "identifiers",
+    METADATA,
+    Column("token", String(32), primary_key=True),
+    Column("head", String(32), nullable=False),
+    Column("words", Integer, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Index("identifiers_by_head", "head"),
+)

@@ -7,8 +7,10 @@ from pathlib import Path
 from ailab_kernel.ground.catalog import Catalog, Move, Record
 from ailab_kernel.ground.errors import ModelError, NotFound
 from ailab_kernel.ground.ids import Ref, check_name
+from ailab_kernel.privacy.exits import check
+from ailab_kernel.privacy.readable import chunks
 
-from .bundle import KIND, Bundle, read_bundle
+from .bundle import KIND, Bundle, Bundles, read_bundle
 from .evidence import HasEvidence, check_evidence, keep_evidence
 from .trust import unzip
 
@@ -82,9 +84,9 @@ class Models:
             raise NotFound(msg)
         return self._bundle(found[0])
 
-    def all(self) -> tuple[Bundle, ...]:
+    def all(self) -> Bundles:
         """Return every model of the lab, oldest first."""
-        return tuple(self._bundle(record) for record in self._catalog.query(KIND))
+        return Bundles(self._bundle(record) for record in self._catalog.query(KIND))
 
     def aliases(self, name: str) -> dict[str, str]:
         """Return what each alias of ``name`` means now: alias to digest."""
@@ -120,12 +122,20 @@ class Models:
                             evidence=kept.digest)  # fmt: skip
         return bundle
 
-    def export(self, ref: str, folder: Path) -> Path:
-        """Write the bundle's files below ``folder`` (created, must be empty) and return it."""
+    def export(self, ref: str, folder: Path, *, release: str = "") -> Path:
+        """Write the bundle's files below ``folder`` (created, must be empty) and return it.
+
+        Raises
+        ------
+        ExitBlocked
+            A file holds what identifies a patient, and ``release`` gives no reason to let it out.
+        """
         if folder.exists() and any(folder.iterdir()):
             msg = f"{folder} is not empty; give a new folder to export to"
             raise ModelError(msg)
         bundle = self.get(ref)
+        found_in = (one for path in bundle.body["files"] for one in chunks(bundle.file(path), path))
+        check(self._catalog, found_in, what=f"model {bundle.ref}", reason=release)
         self._catalog.audit("export", kind=KIND, model=bundle.ref, digest=bundle.digest)
         return bundle.save(folder)
 

@@ -8,29 +8,47 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-from pydicom import DataElement, Dataset, Sequence, dcmread, dcmwrite
-from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import FileMetaDataset
-from pydicom.tag import BaseTag
-from pydicom.uid import UID
+from pydicom import DataElement, Dataset, Sequence
+from pydicom.datadict import keyword_for_tag
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_sequence
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from ailab_kernel import __version__
-from ailab_kernel.dicom.parsing import DEFLATED, guarded
+from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.errors import DicomError, NotDeidentified
 
+from .pixels.masking import say_cleaned, say_masked
+from .pixels.redact import NOBODY, Redaction, Redactor
+from .raw import (
+    Element,
+    add_bytes,
+    add_text,
+    bytes_of,
+    elements_of,
+    new_head,
+    put_texts,
+    remove,
+    text_at,
+    texts_of,
+    vr_of,
+)
+from .reading import read
 from .rules.private import is_safe
 from .rules.profile import Action, Profile
 from .rules.standins import StandIns, moved
-from .rules.text import Cleaner
+from .rules.text import MARK, Cleaner
 from .rules.values import DUMMIES, REMOVED, TEXTS, known_age
+from .writing import file_of
 
 _PATIENT_NAME, _PATIENT_ID, _STUDY_UID, _DOCUMENT = 0x00100010, 0x00100020, 0x0020000D, 0x00420011
-_UNDEFINED = 0xFFFFFFFF
+_CLASS, _INSTANCE, _METHOD_CODES = 0x00080016, 0x00080018, 0x00120064
+_MEDIA_CLASS, _MEDIA_INSTANCE, _SYNTAX = 0x00020002, 0x00020003, 0x00020010
+_EMPTIED, _LOOKED_AT = TEXTS | {"DA", "DT", "TM"}, TEXTS | {"AS", "SQ"}
+# Terms by which programs read an object: a Study ID of "100" is not to be cut out of ISO_IR 100.
+_TERMS = frozenset({0x00080005, 0x00080060, 0x00280004, 0x0040A010, 0x0040A040, 0x0040A050, 0x00700023, 0x00620001})
 # Attributes whose values are looked for in every text that stays, at any depth, beside all names of people.
 IDENTIFYING = (
     "PatientID", "OtherPatientIDs", "PatientBirthDate", "PatientBirthName", "PatientMotherBirthName", "PatientAddress",
@@ -58,6 +76,8 @@ class Scrubbed:
         What the cleaned texts were searched for. These identify: they stay on the clinical side.
     days
         By how many days dates were moved. This identifies too.
+    redaction
+        What became of text in its pixels; what was read there identifies.
     """
 
     dataset: Dataset
@@ -65,14 +85,11 @@ class Scrubbed:
     texts: tuple[tuple[str, str], ...]
     identifiers: frozenset[str] = field(repr=False)
     days: int = field(default=0, repr=False)
+    redaction: Redaction | None = field(default=None, repr=False)
 
     def file(self) -> bytes:
         """The object as a PS3.10 file."""
-        buffer = BytesIO()
-        with guarded("writing"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")    # on values that stay as they came
-            dcmwrite(buffer, self.dataset, enforce_file_format=True)
-        return buffer.getvalue()
+        return file_of(self.dataset)
 
 
 @dataclass(frozen=True)
@@ -87,11 +104,14 @@ class Scrubber:
         The lab's stand-ins for patients, UIDs and dates.
     documents
         Whether objects that hold a document (PDF, CDA, a model) may pass, the document unread.
+    pixels
+        Who takes text out of pixels; by default nobody does.
     """
 
     profile: Profile
     stand_ins: StandIns
     documents: bool = False
+    pixels: Redactor = NOBODY
 
     def scrub(self, source: str | Path | bytes, *, also: Iterable[str] = ()) -> Scrubbed:
         """Return an object without its patient.
@@ -112,45 +132,43 @@ class Scrubber:
         """
         with guarded("data set"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
-            ds = dcmread(BytesIO(source) if isinstance(source, bytes) else source)
-            _check_end(ds, size)
+            file = source if isinstance(source, bytes) else Path(source).read_bytes()
+            ds = read(file)
             return self.scrub_dataset(ds, also=also)
 
     def scrub_dataset(self, ds: Dataset, *, also: Iterable[str] = ()) -> Scrubbed:
         """Return ``ds`` itself, changed; see :meth:`scrub`."""
+        if text_at(ds.file_meta, _MEDIA_CLASS) == MediaStorageDirectoryStorage:
+            msg = "this is the directory of a medium, not an object of a study; leave it out, and make a new one"
+            raise NotDeidentified(msg)
         if _DOCUMENT in ds and not self.documents:
             msg = (f"instance {ds.get('SOPInstanceUID', '')} holds a document, whose text nobody cleaned; "
                    "leave it out, or allow documents after reading it")  # fmt: skip
             raise NotDeidentified(msg)
-        patient = str(ds.get("PatientID") or "") or str(ds.get("StudyInstanceUID") or "")
+        patient = text_at(ds, _PATIENT_ID) or text_at(ds, _STUDY_UID)
         values = frozenset(identifying(ds, self.profile)) | frozenset(also)
+        redaction = self.pixels.redact(ds, identifiers=values)     # its rules read what the profile takes out
         work = _Work(self.profile, self.stand_ins, cleaner_of(values), patient)
         work.treat(ds)
         _mark(ds, self.profile, work)
+        if redaction.looked:
+            say_cleaned(ds)
+        if redaction.boxes:
+            say_masked(ds)                     # some profiles took it out
         return Scrubbed(ds, dict(work.counts), tuple(work.texts), work.cleaner.identifiers,
-                        self.stand_ins.days(patient) if self.profile.moves_dates else 0)  # fmt: skip
+                        self.stand_ins.days(patient) if self.profile.moves_dates else 0, redaction)  # fmt: skip
 
 
 def identifying(ds: Dataset, profile: Profile) -> Iterator[str]:
     """Yield the values of an object that identify and that the profile takes out, at any depth."""
-    for tag in ds.keys():  # noqa: SIM118 - a Dataset iterates over decoded elements
-        vr = _vr(ds, tag)
+    named, actions = _identifying_tags(), _actions(profile)
+    for element in elements_of(ds):
+        vr, tag = vr_of(ds, element), int(element.tag)
         if vr == "SQ":
-            for item in ds[tag].value:
+            for item in ds[tag].value or ():
                 yield from identifying(item, profile)
-        elif (tag in _identifying_tags() or vr == "PN") and profile.action(tag, vr) is not Action.KEEP:
-            yield from (str(one) for one in _values(ds[tag]))
-
-
-def _check_end(ds: Dataset, size: int) -> None:
-    """Raise where the file ends before, or after, its last attribute: pydicom reads a cut file without a word."""
-    last = ds.get_item(max(ds.keys())) if len(ds) else None
-    deflated = ds.file_meta.TransferSyntaxUID == DEFLATED
-    if last is None or (not deflated and isinstance(last, RawDataElement) and last.length != _UNDEFINED and (
-            last.value_tell + last.length != size)):  # fmt: skip
-        msg = "the file is cut off, or something follows its end; send it again from its source"
-        raise DicomError(msg)
+        elif (vr == "PN" or tag in named) and actions[tag, vr] is not Action.KEEP:
+            yield from texts_of(ds, element, vr)
 
 
 @lru_cache(maxsize=64)
@@ -173,98 +191,125 @@ class _Work:
     def treat(self, ds: Dataset, *, dummied: bool = False) -> None:
         """Treat every attribute of a data set; with ``dummied`` no text of it stays."""
         self._private(ds)
-        for tag in list(ds.keys()):
-            if tag.element == 0:               # group lengths say nothing
-                del ds[tag]
+        planned = self._planned(ds, dummied=dummied)
+        self.counts.update(action for _, _, action in planned)
+        quiet = self._quiet(planned)
+        for held, vr, action in planned:
+            if action is Action.KEEP and (vr not in _LOOKED_AT or (quiet and _is_text(held, vr))):
                 continue
-            vr = _vr(ds, tag)
-            action = self._action(tag, vr)
-            if dummied and action in {Action.KEEP, Action.CLEAN} and vr in TEXTS - {"CS"}:
-                action = Action.DUMMY
-            self.counts[action] += 1
-            _DOES[action](self, ds, tag, vr)
-            if vr == "SQ" and tag in ds:
-                for item in ds[tag].value:
+            element = held if vr == held.VR else ds.get_item(held.tag)     # looking may have decoded it
+            _DOES[action](self, ds, element, vr)
+            if vr == "SQ" and held.tag in ds:
+                for item in ds[held.tag].value or ():
                     self.treat(item, dummied=dummied or action is Action.DUMMY)
 
-    def _action(self, tag: BaseTag, vr: str) -> Action:
-        if tag.is_private:                     # those that are still there are safe
-            return Action.KEEP
-        return Action.REMOVE if vr == "UN" else _action(self.profile, tag, vr)
+    def _planned(self, ds: Dataset, *, dummied: bool) -> list[tuple[Element, str, Action]]:
+        """Every element with its VR and what is to be done; group lengths go, they say nothing."""
+        planned, actions = [], _actions(self.profile)
+        for held in elements_of(ds):
+            if not held.tag & 0xFFFF:
+                remove(ds, held)
+                continue
+            vr = vr_of(ds, held)
+            action = actions[int(held.tag), vr]
+            if dummied and action in {Action.KEEP, Action.CLEAN} and vr in TEXTS - {"CS"}:
+                action = Action.DUMMY
+            planned.append((held, vr, action))
+        return planned
+
+    def _quiet(self, planned: Iterable[tuple[Element, str, Action]]) -> bool:
+        """Whether no text that stays, of those that nobody decoded, holds an identifier; one look for all of them."""
+        texts = [held.value or b"" for held, vr, action in planned if action is Action.KEEP and _is_text(held, vr)]
+        return not self.cleaner.meets(b"\n".join(texts))
 
     def _private(self, ds: Dataset) -> None:
-        mine = [tag for tag in ds.keys() if tag.is_private]  # noqa: SIM118
+        mine = [element for element in elements_of(ds) if element.tag >> 16 & 1]
         if not mine:
             return
-        creators = {tag: str(ds[tag].value) for tag in mine if tag.is_private_creator}
-        safe = "safe-private" in self.profile.options
-        kept = {tag for tag in mine if safe and _creator(tag) in creators and not tag.is_private_creator
-                and is_safe(tag.group, creators[_creator(tag)], tag.element)}  # fmt: skip
-        for tag in mine:
-            if tag not in kept and tag not in {_creator(one) for one in kept}:
-                del ds[tag]
+        kept = self._safe(ds, mine) if "safe-private" in self.profile.options else frozenset()
+        for element in mine:
+            if int(element.tag) not in kept:
+                remove(ds, element)
                 self.counts[Action.REMOVE] += 1
 
-    def keep(self, ds: Dataset, tag: BaseTag, vr: str) -> None:
+    def _safe(self, ds: Dataset, mine: Iterable[Element]) -> frozenset[int]:
+        """Private attributes that are known to be safe, and the creators of their blocks."""
+        creators = {int(one.tag): str(ds[one.tag].value) for one in mine if 0x10 <= one.tag & 0xFFFF <= 0xFF}
+        safe = {tag: _creator(tag) for tag in (int(one.tag) for one in mine) if tag not in creators and is_safe(
+            tag >> 16, creators.get(_creator(tag), ""), tag & 0xFFFF)}  # fmt: skip
+        return frozenset((*safe, *safe.values()))
+
+    def keep(self, ds: Dataset, element: Element, vr: str) -> None:
         """Leave the value; texts lose the study's own identifiers, ages are capped."""
         if vr == "AS":
-            self._each(ds, tag, known_age)
-        elif vr in TEXTS and self.cleaner.meets(_raw(ds, tag)):
-            self._each(ds, tag, self.cleaner.known)
+            self._each(ds, element, vr, known_age)
+        elif vr in TEXTS and int(element.tag) not in _TERMS and self.cleaner.meets(bytes_of(ds, element)):
+            self._each(ds, element, vr, self.cleaner.known if vr not in {"CS", "UR"} else self._coded)
 
-    def remove(self, ds: Dataset, tag: BaseTag, _vr: str) -> None:
+    def remove(self, ds: Dataset, element: Element, _vr: str) -> None:
         """Take the attribute out."""
-        del ds[tag]
+        remove(ds, element)
 
-    def empty(self, ds: Dataset, tag: BaseTag, vr: str) -> None:
+    def empty(self, ds: Dataset, element: Element, vr: str) -> None:
         """Leave the attribute without a value."""
-        ds[tag] = DataElement(tag, vr, Sequence() if vr == "SQ" else None)
+        if vr in _EMPTIED:
+            put_texts(ds, element, (), vr=vr)
+        else:
+            ds[element.tag] = DataElement(element.tag, vr, Sequence() if vr == "SQ" else None)
 
-    def dummy(self, ds: Dataset, tag: BaseTag, vr: str) -> None:
+    def dummy(self, ds: Dataset, element: Element, vr: str) -> None:
         """Put something in its place; a sequence keeps its items, whose texts go."""
-        if vr == "SQ" or not _raw(ds, tag):
+        if vr == "SQ" or not bytes_of(ds, element):
             return
-        value = self._pseudonym(ds, tag) if tag in {_PATIENT_ID, _PATIENT_NAME} else DUMMIES.get(vr, REMOVED)
-        ds[tag] = DataElement(tag, vr, value) if vr != "UI" else self._uids(ds[tag])
+        value = DUMMIES.get(vr, REMOVED)
+        if vr == "UI":
+            self.uid(ds, element, vr)
+        elif isinstance(value, str):
+            known = int(element.tag) in {_PATIENT_ID, _PATIENT_NAME}
+            put_texts(ds, element, [self._pseudonym(ds, element, vr) if known else value], vr=vr)
+        else:
+            ds[element.tag] = DataElement(element.tag, vr, value)
 
-    def uid(self, ds: Dataset, tag: BaseTag, vr: str) -> None:
+    def uid(self, ds: Dataset, element: Element, vr: str) -> None:
         """Put the UID's stand-in in its place."""
-        if _raw(ds, tag):
-            ds[tag] = self._uids(ds[tag]) if vr == "UI" else DataElement(tag, vr, DUMMIES.get(vr))
+        if vr == "UI":
+            self._each(ds, element, vr, self.stand_ins.uid)
+        elif bytes_of(ds, element):
+            ds[element.tag] = DataElement(element.tag, vr, DUMMIES.get(vr))
 
-    def clean(self, ds: Dataset, tag: BaseTag, vr: str) -> None:
+    def clean(self, ds: Dataset, element: Element, vr: str) -> None:
         """Move dates, clean texts; what is neither goes, but for a sequence, whose items are treated."""
         if vr in {"DA", "DT"}:
-            self._move(ds, tag)
+            self._move(ds, element, vr)
         elif vr == "CS":
-            self.keep(ds, tag, vr)
-        elif vr in TEXTS and _raw(ds, tag):
-            self._each(ds, tag, self.cleaner.clean)
-            self.texts.append((ds[tag].keyword, str(ds[tag].value)))
+            self.keep(ds, element, vr)
+        elif vr in TEXTS and bytes_of(ds, element):
+            self._each(ds, element, vr, self.cleaner.clean)
+            now = ds.get_item(element.tag)
+            self.texts.append((keyword_for_tag(element.tag), "\\".join(texts_of(ds, now, vr))))
         elif vr not in {"SQ", "TM"} and vr not in TEXTS:
-            del ds[tag]
+            remove(ds, element)
 
-    def _pseudonym(self, ds: Dataset, tag: BaseTag) -> str:
-        known = str(ds.get(_PATIENT_ID).value or "") if _PATIENT_ID in ds and tag == _PATIENT_ID else self.patient
+    def _pseudonym(self, ds: Dataset, element: Element, vr: str) -> str:
+        known = "\\".join(texts_of(ds, element, vr)) if int(element.tag) == _PATIENT_ID else self.patient
         return self.stand_ins.patient(known or self.patient)
 
-    def _uids(self, element: DataElement) -> DataElement:
-        mapped = [self.stand_ins.uid(str(one)) for one in _values(element)]
-        return DataElement(element.tag, "UI", mapped if len(mapped) > 1 else "".join(mapped))
+    def _coded(self, text: str) -> str:
+        """Coded strings allow no brackets."""
+        return self.cleaner.known(text).replace(MARK, REMOVED)
 
-    def _move(self, ds: Dataset, tag: BaseTag) -> None:
+    def _move(self, ds: Dataset, element: Element, vr: str) -> None:
         days = self.stand_ins.days(self.patient)
-        self._each(ds, tag, lambda text: moved(text, days) or "")
+        self._each(ds, element, vr, lambda text: moved(text, days) or "")
 
-    def _each(self, ds: Dataset, tag: BaseTag, change: Callable[[str], str]) -> None:
-        element = ds[tag]
-        before = [str(one) for one in _values(element)]
+    def _each(self, ds: Dataset, element: Element, vr: str, change: Callable[[str], str]) -> None:
+        before = texts_of(ds, element, vr)
         after = [change(one) for one in before]
         if after != before:
-            ds[tag] = DataElement(tag, element.VR, after if len(after) > 1 else "".join(after))
+            put_texts(ds, ds.get_item(element.tag), after, vr=vr)
 
 
-_DOES: Mapping[Action, Callable[[_Work, Dataset, BaseTag, str], None]] = {
+_DOES: Mapping[Action, Callable[[_Work, Dataset, Element, str], None]] = {
     Action.KEEP: _Work.keep, Action.REMOVE: _Work.remove, Action.EMPTY: _Work.empty, Action.DUMMY: _Work.dummy,
     Action.UID: _Work.uid, Action.CLEAN: _Work.clean,
 }  # fmt: skip
@@ -272,28 +317,38 @@ _DOES: Mapping[Action, Callable[[_Work, Dataset, BaseTag, str], None]] = {
 
 def _mark(ds: Dataset, profile: Profile, work: _Work) -> None:
     """Say what was done (PS3.15 E.1.1, PS3.3 C.12.1.1.1.9), under a new head that holds nothing of the old one."""
-    if _PATIENT_ID not in ds or not ds.PatientID:
-        ds.PatientID = work.stand_ins.patient(work.patient)
-    ds.PatientIdentityRemoved = "YES"
-    ds.DeidentificationMethod = f"AI-LAB {__version__}: PS3.15 E.1-1, 2025a"
-    ds.DeidentificationMethodCodeSequence = Sequence(_code(*one) for one in profile.codes)
+    if not text_at(ds, _PATIENT_ID):
+        add_text(ds, _PATIENT_ID, work.stand_ins.patient(work.patient), vr="LO")
     dates = "UNMODIFIED" if "full-dates" in profile.options else "MODIFIED" if profile.moves_dates else "REMOVED"
-    ds.LongitudinalTemporalInformationModified = dates
+    add_text(ds, 0x00120062, "YES", vr="CS")                                   # PatientIdentityRemoved
+    add_text(ds, 0x00120063, f"AI-LAB {__version__}: PS3.15 E.1-1, 2025a", vr="LO")    # DeidentificationMethod
+    add_text(ds, 0x00280303, dates, vr="CS")                                   # LongitudinalTemporalInformationModified
+    codes = _codes(profile.codes, *ds.original_encoding)
+    add_bytes(ds, _METHOD_CODES, codes, vr="SQ", otherwise=lambda: [_code(*one) for one in profile.codes])
     _new_head(ds, work)
 
 
 def _new_head(ds: Dataset, work: _Work) -> None:
     """File meta information with what a reader needs; some objects name themselves there only."""
-    old, meta = ds.file_meta, FileMetaDataset()
-    meta.TransferSyntaxUID = old.TransferSyntaxUID
-    meta.MediaStorageSOPClassUID = ds.get("SOPClassUID") or old.get("MediaStorageSOPClassUID", "")
-    named = str(old.get("MediaStorageSOPInstanceUID", ""))
+    named = text_at(ds.file_meta, _MEDIA_INSTANCE)
     named = named if "uids" in work.profile.options else work.stand_ins.uid(named)
-    meta.MediaStorageSOPInstanceUID = UID(str(ds.get("SOPInstanceUID") or named))
-    if not meta.MediaStorageSOPInstanceUID or not meta.MediaStorageSOPClassUID:
+    kind = text_at(ds, _CLASS) or text_at(ds.file_meta, _MEDIA_CLASS)
+    name = text_at(ds, _INSTANCE) or named
+    if not name or not kind:
         msg = "the object has no SOP Instance UID or no SOP Class UID; send it again from its source"
         raise DicomError(msg)
-    ds.file_meta, ds.preamble = meta, b"\0" * 128
+    ds.file_meta, ds.preamble = new_head(kind, name, text_at(ds.file_meta, _SYNTAX)), b"\0" * 128
+
+
+@lru_cache(maxsize=64)
+def _codes(codes: tuple[tuple[str, str], ...], implicit: bool | None, little: bool | None) -> bytes:
+    """The items as they are written; nothing where the data set was not read from a file."""
+    if implicit is None or little is None:
+        return b""
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = implicit, little
+    write_sequence(buffer, DataElement(_METHOD_CODES, "SQ", [_code(*one) for one in codes]), ["iso8859"])
+    return buffer.getvalue()
 
 
 def _code(value: str, meaning: str) -> Dataset:
@@ -309,38 +364,29 @@ def _identifying_tags() -> frozenset[int]:
     return frozenset(tag for keyword in IDENTIFYING if (tag := tag_for_keyword(keyword)) is not None)
 
 
-@lru_cache(maxsize=100_000)
-def _action(profile: Profile, tag: int, vr: str) -> Action:
-    return profile.action(tag, vr)
+class _Actions(dict[tuple[int, str], Action]):
+    """Actions of a profile by tag and VR, as far as they were asked for."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    def __missing__(self, key: tuple[int, str]) -> Action:
+        tag, vr = key
+        action = Action.KEEP               # private ones that are still there are safe
+        if not tag >> 16 & 1:
+            action = Action.REMOVE if vr == "UN" else self._profile.action(tag, vr)
+        self[key] = action
+        return action
 
 
-def _vr(ds: Dataset, tag: BaseTag) -> str:
-    """VR as it stands, or as the standard has it where the object does not say; UN where nobody knows."""
-    vr = ds.get_item(tag).VR
-    if vr and vr != "UN":
-        return str(vr)
-    try:
-        known = dictionary_VR(tag)
-    except KeyError:
-        return "UN"
-    return known if vr is None or ds[tag].VR != "UN" else "UN"
+@lru_cache(maxsize=16)
+def _actions(profile: Profile) -> _Actions:
+    return _Actions(profile)
 
 
-def _raw(ds: Dataset, tag: BaseTag) -> bytes:
-    """The value's bytes where nobody decoded it yet, else something that is empty when the value is."""
-    item = ds.get_item(tag)
-    value = item.value
-    if isinstance(value, bytes):
-        return value
-    return "\\".join(str(one) for one in _values(ds[tag])).encode("utf8", "replace")
+def _is_text(element: Element, vr: str) -> bool:
+    return vr in TEXTS and isinstance(element.value, bytes)
 
 
-def _values(element: DataElement) -> list[Any]:
-    value = element.value
-    if value is None or value == "":
-        return []
-    return list(value) if element.VM > 1 else [value]
-
-
-def _creator(tag: BaseTag) -> BaseTag:
-    return BaseTag(tag.group << 16 | tag.element >> 8)
+def _creator(tag: int) -> int:
+    return tag & 0xFFFF0000 | (tag & 0xFFFF) >> 8

@@ -4,15 +4,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.tag import BaseTag
 
 from ailab_kernel import __version__
 from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.ids import sha256
 
+from .pixels.redact import Redactor
+from .raw import elements_of, texts_of, vr_of
+from .reading import read
 from .rules.profile import Action, Profile
 from .rules.standins import moved
 from .rules.table import EDITION
@@ -60,8 +62,9 @@ def originals(ds: Dataset, profile: Profile) -> frozenset[str]:
                      for text in (value.strip(),) if len(text) >= _SHORTEST)  # fmt: skip
 
 
-def certify(original: Iterable[str], scrubbed: Scrubbed, *, file: bytes, profile: Profile) -> Certificate:
-    """Search a de-identified object, without its pixels, for values of the original.
+def certify(original: Iterable[str], scrubbed: Scrubbed, *, file: bytes, profile: Profile,
+            pixels: Redactor | None = None) -> Certificate:  # fmt: skip
+    """Search a de-identified object for values of the original; its pixels only where text was looked for in them.
 
     Parameters
     ----------
@@ -73,15 +76,20 @@ def certify(original: Iterable[str], scrubbed: Scrubbed, *, file: bytes, profile
         Its PS3.10 file, which is searched.
     profile
         What it was treated by.
+    pixels
+        Who took text out of its pixels, and now reads once more whatever was read or filled before.
     """
     given = frozenset(original)
     values = given - {moved(one, scrubbed.days) for one in given if scrubbed.days}  # a date may become another's
     found: tuple[str, ...] = ()
-    if values:
-        pattern = _pattern(values)
-        header = _without_pixels(file, scrubbed.dataset)
+    header = _without_pixels(file, scrubbed.dataset)
+    if held := _held(values, header):
+        pattern = _pattern(held)
         if pattern.search(header):
             found = tuple(sorted(set(_places(scrubbed.dataset, pattern)))) or ("header",)
+    if pixels and scrubbed.redaction and scrubbed.redaction.looked and pixels.again(
+            scrubbed.dataset, {*scrubbed.identifiers, *values}):  # fmt: skip
+        found = (*found, f"{max(_PIXELS):08X}")
     return Certificate(sha256(file), profile.options, len(values), found)
 
 
@@ -94,29 +102,34 @@ def prove(scrubber: Scrubber, file: bytes, *, also: Iterable[str] = ()) -> tuple
         See :meth:`.scrub.Scrubber.scrub`.
     """
     with guarded("data set"):
-        before = originals(dcmread(BytesIO(file), stop_before_pixels=True), scrubber.profile)
+        before = originals(read(file), scrubber.profile)
     done = scrubber.scrub(file, also=also)
     made = done.file()
-    return done, made, certify(before, done, file=made, profile=scrubber.profile)
+    return done, made, certify(before, done, file=made, profile=scrubber.profile, pixels=scrubber.pixels)
 
 
 def _moved(ds: Dataset, profile: Profile) -> Iterable[str]:
     """Values of UIDs and dates that the profile changes, at any depth."""
-    for tag in ds.keys():  # noqa: SIM118 - a Dataset iterates over decoded elements
-        element = ds[tag]
-        if element.VR == "SQ":
-            for item in element.value:
+    for element in elements_of(ds):
+        vr = vr_of(ds, element)
+        if vr == "SQ":
+            for item in ds[element.tag].value or ():
                 yield from _moved(item, profile)
-        elif element.VR in {"UI", "DA", "DT"} and profile.action(tag, element.VR) not in {Action.KEEP}:
-            values = list(element.value) if element.VM > 1 else [element.value]
-            yield from (str(one) for one in values if one and not str(one).startswith("1.2.840.10008."))
+        elif vr in {"UI", "DA", "DT"} and profile.action(int(element.tag), vr) is not Action.KEEP:
+            yield from (one for one in texts_of(ds, element, vr) if one and not one.startswith("1.2.840.10008."))
+
+
+def _held(values: frozenset[str], header: bytes) -> frozenset[bytes]:
+    """Values whose letters stand in a header, in a word or not; mostly there is none, and this says so soonest."""
+    lower = header.lower()
+    forms = {one.encode(code, "ignore") for one in values for code in ("utf-8", "latin-1")}
+    return frozenset(form for form in forms if len(form) >= _SHORTEST and form.lower() in lower)
 
 
 @lru_cache(maxsize=64)
-def _pattern(values: frozenset[str]) -> re.Pattern[bytes]:
-    """Each value in the encodings of DICOM's usual character sets; numbers not as a part of longer ones."""
-    forms = {one.encode(code, "ignore") for one in values for code in ("utf-8", "latin-1")}
-    longest_first = sorted((form for form in forms if len(form) >= _SHORTEST), key=lambda one: (-len(one), one))
+def _pattern(forms: frozenset[bytes]) -> re.Pattern[bytes]:
+    """Values in the encodings of DICOM's usual character sets; numbers not as a part of longer ones."""
+    longest_first = sorted(forms, key=lambda one: (-len(one), one))
     return re.compile(b"|".join(rb"(?<![0-9A-Za-z.])" + re.escape(one) + rb"(?![0-9A-Za-z])" for one in longest_first),
                       re.IGNORECASE)  # fmt: skip
 

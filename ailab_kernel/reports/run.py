@@ -22,22 +22,24 @@ from typing import Any
 
 from ailab_kernel import __version__
 from ailab_kernel.ground.activity import busy
-from ailab_kernel.ground.errors import ReportError, ReportFailed
+from ailab_kernel.ground.errors import ExitBlocked, ReportError, ReportFailed
 from ailab_kernel.ground.ids import canonical_json, sha256, sha256_file
 from ailab_kernel.ground.progress import VARIABLE as PROGRESS
 from ailab_kernel.ground.progress import say
 from ailab_kernel.ground.store import atomic_write
 
+from .exits import Guard, open_exit
 from .kernel import kernel_manager
 from .library import Template, check, template
 from .notebook import CASES, FOLDER, METRICS, NOTES
-from .report import KILLED, LOCK, MANIFEST, NOTEBOOK, SEAL, STATE, Report, reports_folder, sealed_files, verify
+from .report import KILLED, LOCK, MANIFEST, NOTEBOOK, PAGE, SEAL, STATE, Report, reports_folder, sealed_files, verify
 
 _PACKAGES = ("torch", "monai", "openvino", "numpy", "scipy", "pydicom", "highdicom", "papermill")
 # Sockets in files that only this user can open: TCP ports of a shared host are everybody's.
 _KERNEL = {"KernelManager": {"transport": "ipc"}}
 # Idle threads wait asleep: on a shared machine two reports that spin for each other take ten times as long.
 _KERNEL_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE"}
+LOG = "progress.log"
 _BANNER = "papermill-error-cell-tag"
 _ECHO_S = 0.2
 _START_S = 120
@@ -53,17 +55,14 @@ def run_report(
     environment: Mapping[str, str],
     templates: Path | None = None,
     verify_signature: Callable[[bytes, str], bool] = lambda *_: True,
+    guard: Guard = open_exit,
 ) -> Report:
     """Run a report, or return it when it was run before.
 
     Parameters
     ----------
-    home
-        The lab's folder.
-    name
-        Template.
-    parameters
-        Its parameters by name.
+    home, name, parameters
+        The lab's folder, a template, and its parameters by name.
     resolved
         Digests of what the references among them mean now, by role.
     seal
@@ -74,11 +73,13 @@ def run_report(
         Folder of templates other than the product's.
     verify_signature
         ``catalog.verify``: a report that does not bear the lab's seal is made anew, not returned.
+    guard
+        Raises ExitBlocked where a file holds what identifies a patient (`exits.guard_of`).
 
     Raises
     ------
-    ParameterError
-        Wrong parameters; nothing was run.
+    ParameterError, ExitBlocked
+        Wrong parameters, or one that identifies a patient: nothing was run. ExitBlocked also of a page that would.
     ReportError
         Another process is running this very report.
     ReportFailed
@@ -86,7 +87,9 @@ def run_report(
     """
     wanted = template(name, folder=templates)
     values = check(wanted, parameters)
-    report = Report(report_id(wanted, values, resolved), reports_folder(home) / report_id(wanted, values, resolved))
+    guard(f"report {wanted.name}", {"parameters": values})
+    called = report_id(wanted, values, resolved)
+    report = Report(called, reports_folder(home) / called)
     report.folder.mkdir(parents=True, exist_ok=True)
     with _alone(report):
         if report.state == "done":
@@ -98,8 +101,8 @@ def run_report(
             shutil.rmtree(report.folder / CASES, ignore_errors=True)
         elif report.state == "running":
             say(f"  report {report.id}: {KILLED}")
-        return perform(Report(report.id, report.folder), wanted, values, resolved=resolved, seal=seal,
-                       environment=environment)  # fmt: skip
+        fresh = Report(report.id, report.folder)
+        return perform(fresh, wanted, values, resolved=resolved, seal=seal, environment=environment, guard=guard)
 
 
 def report_id(wanted: Template, values: Mapping[str, Any], resolved: Mapping[str, str]) -> str:
@@ -116,8 +119,9 @@ def perform(
     resolved: Mapping[str, str],
     seal: Callable[[bytes], str],
     environment: Mapping[str, str],
+    guard: Guard = open_exit,
 ) -> Report:
-    """Execute a report in its folder, render it, seal it and return it."""
+    """Execute a report in its folder, render it, search it, seal it and return it."""
     from .render import render
 
     started, clock = datetime.now(UTC), time.monotonic()
@@ -126,21 +130,21 @@ def perform(
     _set_state(report, "running", title=wanted.title)
     with busy("report", f"report {wanted.name} is running"):  # an idle culler leaves this server alone
         reason = _execute(report.folder, wanted, values, environment)
-    if reason:
-        _set_state(report, "failed", reason, title=wanted.title)
-    notes = json.loads((report.folder / NOTES).read_bytes()) if (report.folder / NOTES).is_file() else {}
-    manifest = {
-        "id": report.id, "template": wanted.name, "template_digest": wanted.digest, "title": wanted.title,
-        "parameters": values, "resolved": dict(resolved), "notes": notes, "state": "failed" if reason else "done",
-        "reason": reason, "seed": values.get("seed"), "device": environment.get("AILAB_DEVICE", "auto"),
-        "started": started.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - clock, 1), **surroundings(),
-    }  # fmt: skip
+    manifest = _manifest(report, wanted, values, resolved=resolved, reason=reason, environment=environment)
+    manifest |= {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 1)}
     if (report.folder / NOTEBOOK).is_file():
         if reason:
             _quiet(report.folder / NOTEBOOK)
         render(report.folder / NOTEBOOK, manifest)
+    parts = {name: report.folder / name for name in _shown(report.folder)}
+    try:
+        guard(f"report {report.id}", {**parts, "manifest": manifest})
+    except ExitBlocked as error:
+        _withdraw(report)
+        _set_state(report, "failed", str(error), title=wanted.title)
+        raise
     if reason:
+        _set_state(report, "failed", reason, title=wanted.title)
         msg = f"report {report.id} failed: {reason}; finished cases are kept, the same command goes on"
         raise ReportFailed(msg)
     data = json.dumps({**manifest, "files": sealed_files(report.folder)}, indent=1, sort_keys=True).encode() + b"\n"
@@ -150,6 +154,32 @@ def perform(
     return Report(report.id, report.folder)
 
 
+def _manifest(
+    report: Report, wanted: Template, values: Mapping[str, Any], *, resolved: Mapping[str, str], reason: str,
+    environment: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    notes = json.loads((report.folder / NOTES).read_bytes()) if (report.folder / NOTES).is_file() else {}
+    return {
+        "id": report.id, "template": wanted.name, "template_digest": wanted.digest, "title": wanted.title,
+        "parameters": values, "resolved": dict(resolved), "notes": notes, "state": "failed" if reason else "done",
+        "reason": reason, "seed": values.get("seed"), "device": environment.get("AILAB_DEVICE", "auto"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"), **surroundings(),
+    }  # fmt: skip
+
+
+def _shown(folder: Path) -> list[str]:
+    """Files of a report that are shown, sealed or kept; the lock and the state are this module's own."""
+    return sorted(str(path.relative_to(folder)) for path in (
+        *(folder / name for name in (NOTEBOOK, PAGE, METRICS, NOTES, LOG)), *(folder / CASES).glob("*.json"))
+        if path.is_file())  # fmt: skip
+
+
+def _withdraw(report: Report) -> None:
+    """Take away everything that could show what was found."""
+    for name in _shown(report.folder):
+        (report.folder / name).unlink()
+
+
 def _execute(folder: Path, wanted: Template, values: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Run the notebook in a kernel of its own and return why it failed; empty when it did not."""
     from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -157,7 +187,7 @@ def _execute(folder: Path, wanted: Template, values: Mapping[str, Any], environm
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    log = folder / "progress.log"
+    log = folder / LOG
     log.write_text("", encoding="utf8")
     told = {**environment, FOLDER: str(folder), PROGRESS: str(log), **_KERNEL_ENVIRONMENT}
     try:

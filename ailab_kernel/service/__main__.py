@@ -4,6 +4,7 @@ It runs as a system user of its own, the only one that can read the lab's folder
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ailab_kernel.ground.errors import AilabError, MissingExtra, SettingsError
+from ailab_kernel.privacy.exits import Redacting
 from ailab_kernel.workspace import open_workspace
 
 from . import PREFIX
@@ -62,6 +64,8 @@ def serve(url: str, *, callers: Callers, prefix: str = PREFIX) -> None:
 async def _told(app: "FastAPI") -> AsyncIterator[None]:
     """When the service ran stands in the trail (PS3.15 A.5.3.1, Application Activity)."""
     lab = app.state.desk.realms.lab
+    for handler in (*logging.getLogger("uvicorn").handlers, *logging.getLogger().handlers):
+        handler.addFilter(Redacting(lab))
     lab.audit("service.started")
     yield
     lab.audit("service.ended")

@@ -21,6 +21,7 @@ _STATUS: tuple[tuple[type[AilabError], int], ...] = (
     (errors.NotFound, 404),
     (errors.ArchiveRefused, 403),
     (errors.SealBroken, 409),
+    (errors.ExitBlocked, 409),
     (errors.ArchiveUnreachable, 502),
     (AilabError, 500),
 )

@@ -22,7 +22,8 @@ from ailab_kernel.archives.found import check_uids
 from ailab_kernel.archives.instances import identity
 from ailab_kernel.archives.multipart import parts
 from ailab_kernel.dicom.parsing import read_dataset
-from ailab_kernel.ground.errors import ArchiveError, DicomError, NotFound, WrongUse
+from ailab_kernel.ground.errors import AilabError, ArchiveError, DicomError, NotFound, WrongUse
+from ailab_kernel.privacy.exits import learn
 
 from . import bodies, dicom_json, patients
 from .bodies import Spooled, spooled
@@ -107,16 +108,18 @@ def retrieve_series(call: Retriever, study: Uid, series: Uid) -> Response:
     if first is None:
         msg = f"no series {series}; search the archive again"
         raise NotFound(msg)
+    learn(call.catalog, first)
     call.catalog.audit("service.archive-retrieve", study=study, series=series)
-    return Files(chain([first], files), source)
+    return Files(_accounted(call, chain([first], files), study=study, series=series), source)
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}")
 def retrieve_instance(call: Retriever, *, study: Uid, series: Uid, instance: Uid) -> Response:
     """WADO-RS: one instance as it is stored."""
     file = next(_shown(call, iter([file_of(call.desk.archive, study_uid=study, series_uid=series, uid=instance)])))
+    learn(call.catalog, file)
     call.catalog.audit("service.archive-retrieve", study=study, series=series, instance=instance)
-    return Files(iter([file]), iter(()))
+    return Files(_accounted(call, iter([file]), study=study, series=series), iter(()))
 
 
 @router.post("/studies")
@@ -151,6 +154,18 @@ def _found(call: Call, level: str, rows: list[dict[str, Any]]) -> Response:
 
 def _shown(call: Call, files: Iterator[Any]) -> Iterator[Any]:
     return patients.without(files) if call.desk.phantoms_only else files
+
+
+def _accounted(call: Call, files: Iterator[Any], **where: str) -> Iterator[Any]:
+    """Say that everything was sent, or that the archive broke off; of a reader who left only the beginning stands."""
+    number = 0
+    try:
+        for number, file in enumerate(files, 1):  # noqa: B007 - counted for the line below
+            yield file
+    except AilabError:
+        call.catalog.audit("service.archive-broken-off", **where, instances=str(number))
+        raise
+    call.catalog.audit("service.archive-retrieved", **where, instances=str(number))
 
 
 def _store(call: Call, spool: Spooled, content_type: str) -> Response:

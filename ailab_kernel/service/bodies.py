@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import HTTPException, Request
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from ailab_kernel.ground.errors import WrongUse
@@ -57,6 +57,26 @@ class Pseudonym(Body):
 
     domain: Kind
     value: Annotated[str, StringConstraints(max_length=1000)]
+
+
+class Known(Body):
+    """Identifying values, by DICOM keyword."""
+
+    known: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,40}$")],
+                list[Annotated[str, StringConstraints(max_length=1000)]]]  # fmt: skip
+
+
+class Texts(Body):
+    """Texts that are to be searched."""
+
+    texts: list[str]
+
+
+class Release(Body):
+    """Known identifiers that are let out."""
+
+    places: Annotated[list[Note], Field(min_length=1, max_length=1000)]
+    reason: Annotated[Note, Field(min_length=1)]
 
 
 class Line(Body):

@@ -11,17 +11,20 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from ailab_kernel.ground.catalog import ACCEPTED, RELEASED
 from ailab_kernel.ground.errors import SealBroken, WrongUse
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.models.bundle import KIND as MODEL
+from ailab_kernel.privacy.exits import check
+from ailab_kernel.privacy.readable import values
 
 from . import bodies, seals
-from .bodies import Append, Line, Point, Pseudonym, spooled, told, whole
-from .guard import Auditor, Keeper, Namer, Pointer, Reader, Signer
+from .bodies import Append, Known, Line, Point, Pseudonym, Release, Texts, spooled, told, whole
+from .guard import Auditor, Keeper, Namer, Pointer, Reader, Releaser, Signer
 
 router = APIRouter(prefix="/catalog")
 _OWN = "service."                              # audit events that only the service itself writes
-_RESERVED = frozenset({"alias-moved"})
+_RESERVED = frozenset({"alias-moved", RELEASED, ACCEPTED})
 _NEWEST = (1 << 31) - 1                        # a version is a 32-bit integer in PostgreSQL
 
 Object = Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")]
@@ -119,7 +122,9 @@ def resolve(call: Reader, *, kind: Kind, name: Name, alias: Name) -> Response:
 async def sign(call: Signer, request: Request) -> Response:
     """The lab's signature of a report's manifest, and of nothing else; the trail says who had what signed."""
     data = await whole(request)
-    told = {key: seals.manifest(data)[key] for key in ("id", "template")}
+    sealed = seals.manifest(data)
+    told = {key: sealed[key] for key in ("id", "template")}
+    await run_in_threadpool(lambda: check(call.catalog, values(sealed, "manifest"), what="the report"))
     await run_in_threadpool(lambda: call.catalog.audit(f"{_OWN}signed", digest=sha256(data), **told))
     return JSONResponse({"signature": await run_in_threadpool(call.catalog.sign, data)})
 
@@ -140,6 +145,33 @@ async def pseudonym(call: Namer, request: Request) -> Response:
     return JSONResponse({"pseudonym": found})
 
 
+@router.post("/identifiers")
+async def remember(call: Namer, request: Request) -> Response:
+    """Keep identifying values as keyed hashes; no route gives them back."""
+    asked = await told(request, Known)
+    await run_in_threadpool(call.catalog.remember, asked.known)
+    return JSONResponse({})
+
+
+@router.post("/identifiers/found")
+async def found(call: Reader, request: Request) -> Response:
+    """Where known identifiers stand in texts. Whoever tries names one by one leaves a line each time they meet one."""
+    asked = await told(request, Texts)
+    seen = await run_in_threadpool(call.catalog.found, asked.texts)
+    if seen:
+        kinds = ",".join(sorted({one.kind for one in seen}))
+        await run_in_threadpool(lambda: call.catalog.audit(f"{_OWN}identifier-met", kinds=kinds, places=str(len(seen))))
+    return _rows(seen)
+
+
+@router.post("/releases")
+async def release(call: Releaser, request: Request) -> Response:
+    """Write down that known identifiers were let out, and why."""
+    asked = await told(request, Release)
+    await run_in_threadpool(lambda: call.catalog.release(asked.places, asked.reason))
+    return JSONResponse({})
+
+
 @router.post("/audit")
 async def audit(call: Keeper, request: Request) -> Response:
     """Add a line in the caller's name; what the service itself writes, nobody else can."""
@@ -157,6 +189,18 @@ def audit_trail(call: Auditor) -> Response:
     trail = call.desk.realms.lab.audit_trail()
     call.catalog.audit(f"{_OWN}trail-read", lines=str(len(trail)))
     return JSONResponse(trail)
+
+
+@router.get("/audit/findings")
+def audit_findings(call: Auditor) -> Response:
+    """What is wrong with the audit trail; nothing when it is as it was written."""
+    return JSONResponse(list(call.desk.realms.lab.audit_findings()))
+
+
+@router.get("/audit/anchor")
+def audit_anchor(call: Auditor) -> Response:
+    """The newest line, signed by the lab."""
+    return JSONResponse(call.desk.realms.lab.audit_anchor())
 
 
 @router.get("/refusals")

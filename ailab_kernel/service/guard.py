@@ -1,6 +1,7 @@
 """What stands before every route: whose token it is, and whether that person may."""
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, HTTPException, Request
 
 from ailab_kernel.ground.errors import CatalogError, SettingsError
+from ailab_kernel.ground.ids import sha256
 
 from .identity import Caller, Callers
 from .ledger import Ledger, Realms
@@ -20,6 +22,24 @@ if TYPE_CHECKING:
 
 _LONGEST_TOKEN = 1024
 _NOT_OURS = frozenset({"hub"})                 # the hub guards its folder itself
+
+
+class Visitors:
+    """Writes a line when a token is first used here: somebody logged in (PS3.15 A.5.3.14)."""
+
+    def __init__(self, trail: Ledger) -> None:
+        self._trail = trail
+        self._lock = threading.Lock()
+        self._seen: set[str] = set()
+
+    def note(self, caller: Caller, token: str) -> None:
+        """Write the line, once for each token."""
+        digest = sha256(token.encode())
+        with self._lock:
+            new = digest not in self._seen
+            self._seen.add(digest)
+        if new:
+            self._trail.by(caller.user).audit("service.login", roles=",".join(sorted(caller.roles)))
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,7 @@ class Desk:
     refusals: Refusals
     spool: Path
     phantoms_only: bool = False
+    visitors: "Visitors | None" = None
 
 
 def open_desk(
@@ -62,7 +83,8 @@ def open_desk(
         left.unlink()                          # bodies that a crash cut off
     realms = Realms(workspace, bases=bases)
     _close(workspace.home)
-    return Desk(realms, workspace.archive, callers, Refusals(realms.lab), spool, phantoms_only)
+    return Desk(realms, workspace.plain_archive, callers, Refusals(realms.lab), spool, phantoms_only,
+                Visitors(realms.lab))  # fmt: skip
 
 
 def _close(home: Path) -> None:
@@ -117,6 +139,8 @@ def _identify(desk: Desk, request: Request) -> Caller:
         raise HTTPException(503, str(error)) from None
     if caller is None:
         raise HTTPException(401, "this token opens nothing here; restart your server from the hub for a new one")
+    if desk.visitors:
+        desk.visitors.note(caller, token.strip())
     return caller
 
 
@@ -125,6 +149,7 @@ Keeper = Annotated[Call, Depends(May(Act.KEEP))]
 Signer = Annotated[Call, Depends(May(Act.SIGN))]
 Pointer = Annotated[Call, Depends(May(Act.POINT))]
 Namer = Annotated[Call, Depends(May(Act.PSEUDONYM))]
+Releaser = Annotated[Call, Depends(May(Act.RELEASE))]
 Auditor = Annotated[Call, Depends(May(Act.AUDIT))]
 Searcher = Annotated[Call, Depends(May(Act.SEARCH))]
 Retriever = Annotated[Call, Depends(May(Act.RETRIEVE))]

@@ -84,7 +84,8 @@ class HubCallers:
             with requests.Session() as session:
                 session.trust_env = False      # no proxy and no .netrc between us and the hub
                 answer = session.get(f"{self.api.rstrip('/')}/user", headers={"Authorization": f"token {token}"},
-                                     timeout=_ASKED_S, allow_redirects=False)  # fmt: skip
+                                     timeout=_ASKED_S, allow_redirects=False,
+                                     verify=os.environ.get("AILAB_HUB_TLS_CA") or True)  # fmt: skip
             if answer.status_code in {401, 403}:
                 return None
             if answer.status_code == 200:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ailab_kernel.ground.audit import Anchor
 from ailab_kernel.ground.catalog import Record
 from ailab_kernel.ground.errors import NotFound
 from ailab_kernel.ground.ids import sha256
@@ -54,11 +55,11 @@ class Ledger(SqlCatalog):
         blind.check(body, self._user)
         return super().append(kind, body, name=name, parents=parents)
 
-    def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> None:
+    def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> Anchor | None:
         if self._trail is None:
-            super()._audit(db, event, detail)
-        else:
-            self._trail.by(self._user).audit(event, **detail)
+            return super()._audit(db, event, detail)
+        self._trail.by(self._user).audit(event, **detail)
+        return None
 
 
 class Realms:

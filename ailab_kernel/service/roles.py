@@ -21,6 +21,7 @@ class Act(StrEnum):
     RETRIEVE = "archive-retrieve"
     STORE = "archive-store"
     DELETE = "archive-delete"
+    RELEASE = "release-identifier"             # let out what holds a known identifier, with a reason
 
 
 STUDENT = "student"

@@ -16,7 +16,8 @@ from .objects import KEY
 
 
 def test_the_table_is_whole():
-    assert len(rows()) == 621
+    assert len(rows()) == 621 + 34
+    assert len({one.tag for one in rows()}) == len(rows())
     assert {one.basic for one in rows()} == {"X", "Z", "D", "U", "X/Z", "X/D", "Z/D", "X/Z/D", "X/Z/U*"}
     assert {action for one in rows() for action in one.options.values()} == {"K", "C"}
     assert {name for one in rows() for name in one.options} == set(OPTIONS)
@@ -34,7 +35,10 @@ def test_the_table_is_whole():
     ("basic", 0x0040A730, "SQ", Action.DUMMY), ("basic", 0x00280010, "US", Action.KEEP),
     ("basic", 0x7FE00010, "OW", Action.KEEP), ("basic", 0x00104999, "LO", Action.REMOVE),
     ("basic", 0x0040A160, "UT", Action.CLEAN), ("basic", 0x00081150, "UI", Action.KEEP),
-    ("basic", 0x00081155, "UI", Action.UID),
+    ("basic", 0x00081155, "UI", Action.UID), ("basic", 0x00100012, "LO", Action.REMOVE),
+    ("research", 0x00080201, "SH", Action.REMOVE), ("longitudinal", 0x00080201, "SH", Action.KEEP),
+    ("basic", 0x00081110, "SQ", Action.REMOVE), ("basic", 0x00400555, "SQ", Action.EMPTY),
+    ("basic", 0x00700082, "DA", Action.DUMMY), ("research", 0x00700082, "DA", Action.CLEAN),
 ])  # fmt: skip
 def test_each_attribute_has_its_action(profile, tag, vr, action):
     assert profile_of(profile).action(tag, vr) == action

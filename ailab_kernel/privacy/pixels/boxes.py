@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,7 @@ def outside(boxes: Iterable[Box], *, shape: tuple[int, int]) -> tuple[Box, ...]:
     inside = sorted(boxes)
     rows = sorted({0, shape[0], *(edge for one in inside for edge in (one.top, one.bottom))})
     found: list[Box] = []
-    for top, bottom in zip(rows, rows[1:], strict=False):
+    for top, bottom in pairwise(rows):
         at = 0
         spans = sorted((one.left, one.right) for one in inside if one.top <= top and bottom <= one.bottom)
         for left, right in (*spans, (shape[1], shape[1])):

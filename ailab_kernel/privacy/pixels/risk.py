@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 
 from .boxes import Box
 
@@ -44,34 +46,37 @@ class Rule:
     why: str
     when: Mapping[str, str]
 
-    def fits(self, ds: Dataset) -> bool:
-        """Whether every condition is met."""
-        return all(re.search(pattern, _said(ds, keyword)) for keyword, pattern in self.when.items())
+    def fits(self, said: Mapping[str, str]) -> bool:
+        """Whether every condition is met by what an object says, by keyword."""
+        return all(re.search(pattern, said[keyword]) for keyword, pattern in self.when.items())
 
 
 _STORAGE = r"^1\.2\.840\.10008\.5\.1\.4\.1\.1\."
-_SCREENS = (r"SCREEN|DOSE|PROTOCOL|REPORT|SUMMARY|CAPTURE|SNAPSHOT|\bSAVE|HARD ?COPY|PRINT|RESULT|CURVE|GRAPH|TABLE|"
-            r"WORKSHEET|PATIENT|DISPLAY|POSDISP|MOSAIC_?VIEW")  # fmt: skip
+_SCREENS = (r"SCREEN|\bDOSE|\bPROT(OCOL)?\b|REPORT|SUMMARY|CAPTURE|SNAPSHOT|\bSAVE|HARD ?COPY|PRINT|RESULT|"
+            r"\bTABLE\b|POSDISP")  # fmt: skip
+_REPORTS = (r"SCREEN ?-?(SAVE|SHOT|CAP|COPY)|DOSE[ _-]?(REPORT|INFO|RECORD|SUMMARY|PAGE|SR)|^DOSE|"
+            r"PATIENT PROTOCOL|^PROTOCOL|"
+            r"\bREPORT\b|\bSUMMARY\b|CAPTURE|SNAPSHOT|HARD ?COPY|WORKSHEET|\bRESULTS?\b")  # fmt: skip
 _NO, _SECTIONS = r"^NO$", r"^(CT|MR|PT|NM|ST)$"
 RULES: tuple[Rule, ...] = (
-    Rule(Look.CLEAR, "labels, doses and parameters, not pictures", {"SOPClassUID": _STORAGE + r"(66\.[47]|481\.2|30)$"}),
+    Rule(Look.CLEAR, "labels, doses and parameters, no pictures", {"SOPClassUID": _STORAGE + r"(66\.[47]|481\.2|30)$"}),
     Rule(Look.ALL, "the object says that text is burned in", {"BurnedInAnnotation": r"^Y"}),
     Rule(Look.ALL, "secondary capture", {"SOPClassUID": _STORAGE + r"7(\.[1-4])?$"}),
-    Rule(Look.ALL, "converted from something else", {"ConversionType": r"\w"}),
+    Rule(Look.ALL, "made from film, paper or video", {"ConversionType": r"^(DV|DF|SD|SI|DRW)$"}),
     Rule(Look.CLEAR, "tissue on a slide", {"Modality": r"^SM$", "ImageType": r"VOLUME|THUMBNAIL",
                                            "BurnedInAnnotation": _NO}),
     Rule(Look.ALL, "ultrasound", {"SOPClassUID": _STORAGE + r"(3|3\.1|6|6\.1|6\.2)$"}),
     Rule(Look.ALL, "visible light", {"SOPClassUID": _STORAGE + r"77\.1"}),
     Rule(Look.ALL, "a modality that prints on its pictures",
-         {"Modality": r"^(US|IVUS|BDUS|ES|XC|GM|SM|OP|OPT|OPM|OPV|OCT|DOC|OT|SC|ECG|EPS|HD|AU|SR|KO|PR|BMD|OAM|LEN|"
-                      r"KER|HC|PX|DG|TG|LS|LP|BI|CF|CP|CS|DD|DF|DM|EC|FA|FS|LP|MA|MS|OPR|SEG|VF|VA|SRF)$"}),
+         {"Modality": r"^(US|IVUS|BDUS|IVOCT|ES|XC|GM|SM|OP|OPT|OPM|OPV|OCT|DOC|OT|SC|ECG|EPS|HD|BMD|OAM|LEN|KER|HC|PX|"
+                      r"DG|TG|LS|BI|CF|CP|CS|DD|DF|DM|EC|FA|FS|LP|MA|MS|OPR|VF|VA|SRF)$"}),
     Rule(Look.ALL, "a screen that was saved", {"ImageType": _SCREENS}),
-    Rule(Look.ALL, "a report or a screen, as its description says", {"SeriesDescription": _SCREENS}),
+    Rule(Look.ALL, "a report or a screen, as its description says", {"SeriesDescription": _REPORTS}),
     Rule(Look.ALL, "made by a dose or report program", {"Manufacturer": r"DOSE|RADIMETRICS|REPORT"}),
     Rule(Look.READ, "colours where a scanner has none", {"PhotometricInterpretation": r"^(RGB|YBR|PALETTE)"}),
     Rule(Look.CLEAR, "sections, said to be without text", {"Modality": _SECTIONS, "BurnedInAnnotation": _NO}),
     Rule(Look.READ, "sections of 8 bits, as of a screen", {"Modality": r"^(CT|PT)$", "BitsAllocated": r"^8$"}),
-    Rule(Look.CLEAR, "sections from a scanner", {"Modality": _SECTIONS, "ImageType": r"^ORIGINAL"}),
+    Rule(Look.CLEAR, "sections from a scanner", {"Modality": _SECTIONS, "ImageType": r"^ORIGINAL\\PRIMARY"}),
     Rule(Look.CLEAR, "sections with a place in the body",
          {"Modality": _SECTIONS, "ImageOrientationPatient": r"\d", "BitsAllocated": r"^(16|32)$"}),
     Rule(Look.CLEAR, "frames of an enhanced scanner",
@@ -79,6 +84,8 @@ RULES: tuple[Rule, ...] = (
     Rule(Look.CLEAR, "a dose or plan of radiotherapy", {"Modality": r"^RT(DOSE|PLAN|STRUCT)$"}),
     Rule(Look.READ, "nothing says that there is no text", {}),
 )
+_TAGS: Mapping[str, BaseTag] = {keyword: Tag(keyword) for rule in RULES for keyword in rule.when}
+_BITS = Tag("BitsAllocated")                   # the one that is no text
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,8 @@ def risk_of(ds: Dataset) -> Risk:
     """
     if _PIXELS not in ds:
         return Risk(Look.CLEAR, "no pixel data")
-    rule = next(one for one in RULES if one.fits(ds))
+    said = {keyword: _said(ds, tag) for keyword, tag in _TAGS.items()}
+    rule = next(one for one in RULES if one.fits(said))
     return Risk(rule.look, rule.why, () if rule.look is Look.CLEAR else regions_of(ds))
 
 
@@ -127,9 +135,13 @@ def regions_of(ds: Dataset) -> tuple[Box, ...]:
     return tuple(one for one in found if one.bottom > one.top and one.right > one.left)
 
 
-def _said(ds: Dataset, keyword: str) -> str:
-    value = ds.get(keyword)
-    if value is None:
+def _said(ds: Dataset, tag: BaseTag) -> str:
+    """A value in capitals; the data set is left undecoded, as it travels on. What is not ASCII fits no rule anyway."""
+    if tag not in ds:
         return ""
+    held = ds.get_item(tag)
+    if isinstance(held, RawDataElement) and tag != _BITS:
+        return (held.value or b"").decode("latin-1").strip(" \0").upper()
+    value = Dataset({tag: held})[tag].value
     many = value if isinstance(value, MultiValue) else [value]
-    return "\\".join(str(one) for one in many).upper()
+    return "\\".join(str(one) for one in many if one is not None).upper()

