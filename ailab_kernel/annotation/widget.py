@@ -15,8 +15,8 @@ import traitlets
 
 from ailab_kernel import __version__
 from ailab_kernel.ground.errors import AilabError, WrongUse
+from ailab_kernel.volumes.planes import planes_of
 
-from .planes import planes_of
 from .session import Session
 
 _STATIC = Path(__file__).parent / "static"

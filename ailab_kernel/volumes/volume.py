@@ -66,6 +66,15 @@ class Volume:
         """Rescaled values (Hounsfield units for CT), float32, shape (slices, rows, columns)."""
         return self.array.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept)
 
+    def _repr_html_(self) -> str:
+        from .picture import as_html
+
+        return as_html(self)
+
+    def __repr__(self) -> str:
+        spacing = " x ".join(f"{one:.4g}" for one in self.spacing_mm)
+        return f"Volume({' x '.join(map(str, self.array.shape))}, {spacing} mm, {self.facts.get('Modality', '')})"
+
     def with_array(self, array: np.ndarray) -> "Volume":
         """The same place and origin with other stored values of the same shape."""
         return replace(self, array=array)

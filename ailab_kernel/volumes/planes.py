@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ailab_kernel.volumes.geometry import Grid
+from .geometry import Grid
 
 # Patient axes (L, P, S) by number; name of the plane across it, and what should point right and down: axis and sign.
 _PLANES = (

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ailab_kernel.annotation.planes import planes_of
 from ailab_kernel.datasets.canary import make_canary
 from ailab_kernel.volumes.geometry import Grid
+from ailab_kernel.volumes.planes import planes_of
 
 
 def grid(slice_to, row_to, column_to, spacing=(3.0, 2.0, 1.0)) -> Grid:
