@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ailab_kernel.ground.errors import WrongUse
+
 from .show import AsJson, line, show
 
 
@@ -15,17 +17,26 @@ def deidentify(
     key_file: Annotated[Path, typer.Option(help="32 random bytes or more, mode 600: openssl rand 32 > KEY.")],
     profile: Annotated[str, typer.Option(help="basic, research or longitudinal; more options as +uids.")] = "research",
     documents: Annotated[bool, typer.Option(help="Let objects pass that hold a document, which stays unread.")] = False,
+    pixels: Annotated[str, typer.Option(help="Text in pixels: off, rules, detect or every.")] = "detect",
+    keep_technical: Annotated[bool, typer.Option(help="Let technical text on screens and ultrasound stay.")] = False,
+    hold: Annotated[bool, typer.Option(help="Hold objects in which text is expected and none was found.")] = False,
+    sheets: Annotated[Path | None, typer.Option(help="Folder for pages to review; they show patients.")] = None,
     processes: Annotated[int, typer.Option(help="How many files at once; 0: one a core.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """De-identify by PS3.15 annex E and prove it. Example: ailab deidentify ./in ./out --key-file site.key."""
     from ailab_kernel.privacy.folder import Treatment, deidentify_folder
+    from ailab_kernel.privacy.pixels.redact import Pixels
     from ailab_kernel.privacy.rules.profile import profile_of
     from ailab_kernel.privacy.rules.standins import keyed, read_key
 
     key = read_key(key_file)
     keyed(key)
-    treatment = Treatment(profile_of(profile), key, documents)
+    if pixels not in set(Pixels):
+        msg = f"there is no way {pixels!r} to treat pixels; there are {', '.join(Pixels)}"
+        raise WrongUse(msg)
+    treatment = Treatment(profile_of(profile), key, documents, pixels=Pixels(pixels), keep_technical=keep_technical,
+                          hold=hold, sheets=sheets)  # fmt: skip
     report = deidentify_folder(source, out, treatment, processes=processes or None)
     show(report, as_json=as_json, table=lambda: _table(report, out))
     if report["refused"] or not report["written"]:
@@ -37,6 +48,7 @@ def _table(report: dict[str, Any], out: Path) -> None:
          f"{report['values_searched']} values of the originals searched in them, none met")  # fmt: skip
     counts = ", ".join(f"{letter} {number}" for letter, number in report["counts"].items())
     line(f"attributes by action (PS3.15 E.1.1): {counts}")
+    line(f"pixels: {report['pixels']['read']} objects read for text, {report['pixels']['masked']} masked")
     line(f"{len(report['texts_to_review'])} cleaned texts to review: {out / 'deidentified.json'}")
     for one in report["refused"]:
         line(f"set aside: file {one['number']} of the input, by path: {one['reason']}")

@@ -18,6 +18,7 @@ from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.catalog import Record
 from ailab_kernel.ground.errors import NotDeidentified, VolumeError
 from ailab_kernel.privacy.exits import learn
+from ailab_kernel.privacy.pixels.redact import Pixels, Redactor
 from ailab_kernel.privacy.rules.profile import profile_of
 from ailab_kernel.privacy.rules.standins import StandIns
 from ailab_kernel.privacy.rules.table import EDITION
@@ -135,7 +136,7 @@ class _Gate:
 
     def passed(self, files: Iterable["File"]) -> Iterator["File"]:
         """Yield the files as they may enter: one that is nobody's as it is, any other without its patient."""
-        scrubber = Scrubber(ENTRY, StandIns(self.catalog.pseudonym))
+        scrubber = Scrubber(ENTRY, StandIns(self.catalog.pseudonym), pixels=Redactor(Pixels.DETECT))
         for file in files:
             header = _marks(file)
             if header["PatientIdentityRemoved"] == "YES" or is_phantom(header):
@@ -158,7 +159,10 @@ class _Gate:
             raise NotDeidentified(msg)
         if not self.scrubbed:                  # one instance names the patient of all
             learn(self.catalog, file)
-        _, made, proof = prove(scrubber, file if isinstance(file, bytes) else file.read_bytes())
+        done, made, proof = prove(scrubber, file if isinstance(file, bytes) else file.read_bytes())
+        if done.redaction and done.redaction.held:
+            msg = f"series {self.series_uid}: a person has to look at its pixels first: {done.redaction.held}"
+            raise NotDeidentified(msg)
         if not proof.clean:
             msg = (f"series {self.series_uid}: after de-identification a value of the original was met again in "
                    f"{', '.join(proof.found)}; it stays out: tell the lab's administrator")  # fmt: skip

@@ -24,6 +24,9 @@ from ailab_kernel.ground.progress import say, track
 from ailab_kernel.ground.store import atomic_write, sync_folder
 from ailab_kernel.work.processes import each
 
+from .pixels.reader import Reader
+from .pixels.redact import Pixels, Redactor
+from .pixels.sheet import Entry, contact_sheet
 from .rules.profile import Profile
 from .rules.standins import StandIns, keyed
 from .scrub import Scrubber, identifying
@@ -42,16 +45,25 @@ class Treatment:
     ----------
     key
         The secret of the stand-ins.
+    pixels, keep_technical, hold
+        How text in pixels is treated (`pixels.redact.Redactor`).
+    sheets
+        Folder for a page of each object whose pixels were read or filled, for a person to review. It shows patients:
+        it must not lie in the output folder.
     """
 
     profile: Profile
     key: bytes
     documents: bool = False
+    pixels: Pixels = Pixels.DETECT
+    keep_technical: bool = False
+    hold: bool = False
+    sheets: Path | None = None
 
     @property
     def fingerprint(self) -> str:
         """What tells this treatment from another, and tells nothing of the key."""
-        told = json.dumps([*self.profile.options, self.documents])
+        told = json.dumps([*self.profile.options, self.documents, self.pixels, self.keep_technical, self.hold])
         return keyed(self.key)("treatment", told)
 
 
@@ -75,6 +87,8 @@ class Line:
         How many values of the original were searched in the output.
     texts
         Cleaned texts.
+    pixels
+        What was done about text in its pixels; nothing where the rules cleared it.
     """
 
     file: str
@@ -85,6 +99,7 @@ class Line:
     counts: dict[str, int] | None = None
     searched: int = 0
     texts: tuple[str, ...] = ()
+    pixels: dict[str, int | str] | None = None
 
 
 def deidentify_folder(
@@ -111,6 +126,7 @@ def deidentify_folder(
         An earlier run there had another key or profile.
     """
     files = _files(source, target)
+    _check_sheets(treatment.sheets, target)
     done = _journal(target, treatment)
     names = [_name_of(treatment, source, path) for path in files]
     told = {line.file: line for line in done if not line.output or (target / line.output).is_file()}
@@ -141,6 +157,16 @@ def _files(source: Path, target: Path) -> list[Path]:
         raise WrongUse(msg)
     outside.mkdir(parents=True, exist_ok=True)
     return sorted(path for path in inside.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _check_sheets(sheets: Path | None, target: Path) -> None:
+    if sheets is None:
+        return
+    inside, outside = sheets.resolve(), target.resolve()
+    if inside == outside or outside in inside.parents:
+        msg = "the sheets show patients: give them a folder that is not in the output"
+        raise WrongUse(msg)
+    inside.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _journal(target: Path, treatment: Treatment) -> list[Line]:
@@ -199,6 +225,12 @@ def _one(treatment: Treatment, target: Path, work: tuple[int, Path, str, frozens
         return Line(name, number, reason=str(error))
     except OSError as error:
         return Line(name, number, reason=f"it cannot be read ({error.strerror})")
+    seen = done.redaction if done.redaction and (done.redaction.looked or done.redaction.held) else None
+    if seen and treatment.sheets:
+        page = contact_sheet([Entry(str(done.dataset.file_meta.MediaStorageSOPInstanceUID), seen)])
+        atomic_write(treatment.sheets / f"{number:06d}.html", page.encode())
+    if seen and seen.held:
+        return Line(name, number, reason=f"held for a person to look at: {seen.held}", pixels=seen.summary)
     if not proof.clean:
         return Line(name, number, reason=f"a value of the original was met again in {', '.join(proof.found)}")
     ds = done.dataset
@@ -208,13 +240,16 @@ def _one(treatment: Treatment, target: Path, work: tuple[int, Path, str, frozens
     if reason:
         return Line(name, number, reason=reason)
     texts = tuple(dict.fromkeys(text for _, text in done.texts if text))
-    return Line(name, number, str(output), proof.output, counts=dict(done.counts), searched=proof.searched, texts=texts)
+    return Line(name, number, str(output), proof.output, counts=dict(done.counts), searched=proof.searched,
+                texts=texts, pixels=seen.summary if seen else None)  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def _scrubber(treatment: Treatment) -> Scrubber:
     """One for all files of a process: it remembers stand-ins."""
-    return Scrubber(treatment.profile, StandIns(keyed(treatment.key)), documents=treatment.documents)
+    redactor = Redactor(treatment.pixels, keep_technical=treatment.keep_technical, hold=treatment.hold,
+                        pictures=treatment.sheets is not None, reader=Reader(threads=1))  # fmt: skip
+    return Scrubber(treatment.profile, StandIns(keyed(treatment.key)), documents=treatment.documents, pixels=redactor)
 
 
 def _write(path: Path, file: bytes) -> str:
@@ -261,6 +296,8 @@ def _report(target: Path, treatment: Treatment, lines: Sequence[Line]) -> dict[s
         "files": len(lines), "written": len({line.output for line in lines if line.output}),
         "refused": [{"number": line.number, "reason": line.reason} for line in lines if line.reason],
         "options": list(treatment.profile.options), "counts": dict(sorted(counts.items())),
+        "pixels": {"read": sum(bool(line.pixels) for line in lines),
+                   "masked": sum(bool(line.pixels and line.pixels["frames_masked"]) for line in lines)},
         "values_searched": sum(line.searched for line in lines), "values_met": 0, "texts_to_review": texts[:_SAMPLE],
     }  # fmt: skip
     atomic_write(target / REPORT, json.dumps(report, indent=1, ensure_ascii=False).encode() + b"\n")

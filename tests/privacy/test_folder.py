@@ -15,6 +15,7 @@ from ailab_kernel.ground.errors import SettingsError, WrongUse
 from ailab_kernel.privacy.folder import JOURNAL, REPORT, Treatment, deidentify_folder
 from ailab_kernel.privacy.rules.profile import profile_of
 
+from .burned import US, Line, anatomy, drawn, image
 from .objects import KEY, ct, file_of
 from .test_scrub import item
 
@@ -156,6 +157,27 @@ def test_the_command_line(tmp_path, key):
     wrong = ailab("deidentify", tmp_path / "in", tmp_path / "o3", "--key-file", key, "--profile", "none")
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr + done.stderr
+
+
+def test_burned_in_names_are_masked_and_shown_for_review(tmp_path, key):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    picture, _ = drawn(anatomy(240, 320), (Line("QUIXANO ALONSO", 12, 16), Line("MRN-4711-77", 12, 200)))
+    (folder / "us.dcm").write_bytes(file_of(image(picture[None], sop_class=US, modality="US")))
+    (folder / "ct.dcm").write_bytes(file_of(ct("1.2.276.0.77.9", ImageType=["ORIGINAL", "PRIMARY", "AXIAL"])))
+    sheets = tmp_path / "sheets"
+    done = ailab("deidentify", folder, tmp_path / "out", "--key-file", key, "--sheets", sheets, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["pixels"] == {"read": 1, "masked": 1}
+    assert [one.name for one in sheets.iterdir()] == ["000002.html"]
+    assert sheets.stat().st_mode & 0o777 == 0o700
+    masked, = [ds for path in (tmp_path / "out").rglob("*.dcm") if (ds := dcmread(path)).Modality == "US"]
+    assert masked.BurnedInAnnotation == "NO"
+    assert masked.pixel_array[:40].max() < 150, "the name at the top is gone"
+    inside = ailab("deidentify", folder, tmp_path / "o2", "--key-file", key, "--sheets", tmp_path / "o2" / "sheets")
+    assert inside.returncode == 2
+    assert ailab("deidentify", folder, tmp_path / "o3", "--key-file", key, "--pixels", "magic").returncode == 2
 
 
 def test_references_hold_across_files(tmp_path):
