@@ -103,7 +103,9 @@ def listening(hub, name: str) -> list[int]:
     ports = []
     for one in psutil.process_iter():
         try:
-            if one.environ().get("JUPYTERHUB_USER") == name and "jupyterhub.singleuser" in one.cmdline():
+            told = one.environ()                   # another hub on this machine may have somebody of that name
+            mine = told.get("JUPYTERHUB_USER") == name and told.get("HOME", "").startswith(str(hub.home))
+            if mine and "jupyterhub.singleuser" in one.cmdline():
                 ports += [link.laddr.port for link in one.net_connections("tcp") if link.status == psutil.CONN_LISTEN]
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
