@@ -5,11 +5,14 @@ saved notebook and in a report.
 import base64
 import html
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .planes import Plane, planes_of
-from .volume import Volume
+
+if TYPE_CHECKING:
+    from .volume import Volume
 
 _HEIGHT = 220                                  # pixels of each plane
 _WINDOWS = {"CT": (40.0, 400.0)}               # centre and width, HU: soft tissue
@@ -17,7 +20,7 @@ _PERCENTILES = (0.5, 99.5)
 _MOST = 200_000                                # samples that percentiles are taken of
 
 
-def as_html(volume: Volume) -> str:
+def as_html(volume: "Volume") -> str:
     """Return the picture and the table of a volume; it names nobody."""
     planes = planes_of(volume.grid)
     window = window_of(volume)
@@ -32,7 +35,7 @@ def as_html(volume: Volume) -> str:
     return f'<div style="display:flex;gap:4px">{shown}</div><table>{cells}</table>'
 
 
-def window_of(volume: Volume) -> tuple[float, float]:
+def window_of(volume: "Volume") -> tuple[float, float]:
     """Return the values shown as black and as white: soft tissue for CT, else nearly all that there is."""
     centre, width = _WINDOWS.get(volume.facts.get("Modality", ""), (0.0, 0.0))
     if width:
@@ -42,20 +45,20 @@ def window_of(volume: Volume) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def _values(volume: Volume, at: tuple[slice, ...]) -> np.ndarray:
+def _values(volume: "Volume", at: tuple[slice, ...]) -> np.ndarray:
     """Rescaled values of a part, shape as the part's; per-slice rescaling is cut alike."""
     slope, intercept = (one[at[0]] if isinstance(one, np.ndarray) else one for one in (volume.slope, volume.intercept))
     return volume.array[at].astype(np.float32) * slope + intercept
 
 
-def _figure(volume: Volume, plane: Plane, window: tuple[float, float]) -> str:
+def _figure(volume: "Volume", plane: Plane, window: tuple[float, float]) -> str:
     data = base64.b64encode(_png(volume, plane, window)).decode()
     sides = f"{plane.right.begin} on the left, {plane.down.begin} on top"
     picture = f'<img alt="{plane.name}, {sides}" title="{sides}" height="{_HEIGHT}" src="data:image/png;base64,{data}">'
     return f'<figure style="margin:0">{picture}<figcaption>{plane.name}</figcaption></figure>'
 
 
-def _png(volume: Volume, plane: Plane, window: tuple[float, float]) -> bytes:
+def _png(volume: "Volume", plane: Plane, window: tuple[float, float]) -> bytes:
     """The middle slice of a plane as it is shown, in right proportion (H × W grey)."""
     from PIL import Image
 
