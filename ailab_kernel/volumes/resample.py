@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Mode = Literal["linear", "nearest"]
 # Slice axis to head, row axis to posterior, column axis to left: (slice, row, column) as LPS components.
 _CANONICAL = np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]])
-_ALIGNED = 1e-4
+_ALIGNED = 1e-5                                # voxels that an axis may leave its course by, over the whole grid
+_EDGE = 1e-4
 
 
 class Step(NamedTuple):
@@ -184,12 +185,12 @@ def _integral(x: np.ndarray) -> np.ndarray:
 
 
 def _aligned_steps(to_source: np.ndarray, size_in: tuple[int, ...], size_out: tuple[int, ...]) -> list[Step] | None:
-    """One step per target axis when the grids' axes are parallel, within a thousandth of a voxel over the grid."""
+    """One step per target axis when the grids' axes are parallel all over the grid; else None."""
     matrix = to_source[:3, :3]
     axes = [int(np.argmax(np.abs(matrix[:, target]))) for target in range(3)]
     rest = np.abs(matrix).copy()
     rest[axes, range(3)] = 0.0
-    if len(set(axes)) < 3 or (rest @ np.asarray(size_out)).max() > _ALIGNED * 10:
+    if len(set(axes)) < 3 or (rest @ np.asarray(size_out)).max() > _ALIGNED:
         return None
     return [Step(axis, _snap(matrix[axis, target]), _snap(to_source[axis, 3]), size_in[axis], size_out[target])
             for target, axis in enumerate(axes)]
@@ -227,7 +228,7 @@ def _fill_outside(array: np.ndarray, steps: list[Step], fill: float) -> np.ndarr
 
 
 def _outside(index: np.ndarray, size: int) -> np.ndarray:
-    return (index < -0.5 - _ALIGNED) | (index > size - 0.5 + _ALIGNED)
+    return (index < -0.5 - _EDGE) | (index > size - 0.5 + _EDGE)
 
 
 def _general(array: np.ndarray, to_source: np.ndarray, shape: tuple[int, ...], *, mode: Mode, fill: float,

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ailab_kernel.ground.errors import VolumeError
@@ -179,6 +179,7 @@ def test_a_device_that_is_not_here():
 
 
 @settings(deadline=None, max_examples=40)
+@example(placed((8, 8, 8), (1.0, 1.0, 1.0), [0, 1, 2], (1, 1, 1), (0.0, 0.0, 0.0078125)), (0.0, 0.0, 0.0))
 @given(PLACED, TURNS)
 def test_simpleitk_agrees(source, turn):
     """A peer's resampler, linear and nearest, on a grid at an angle that is not coarser (no antialias there)."""
