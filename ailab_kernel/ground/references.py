@@ -44,7 +44,7 @@ def _of_file(place: str, what: str) -> bytes:
             raise SettingsError(msg)
         return path.read_bytes()
     except OSError as error:
-        msg = f"{what}: {place} cannot be read ({error.strerror})"
+        msg = f"{what}: {place} cannot be read ({error.strerror}); check the path, and that this user may read it"
         raise SettingsError(msg) from None
 
 

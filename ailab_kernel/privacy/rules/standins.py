@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ailab_kernel.ground.errors import SettingsError
+from ailab_kernel.ground.references import secret
 
 Ask = Callable[[str, str], str]
 _PUBLIC = "1.2.840.10008."                     # UIDs of the standard itself
@@ -74,17 +75,9 @@ def read_key(path: Path) -> bytes:
     SettingsError
         No such file, or others can read it.
     """
-    try:
-        if path.stat().st_mode & 0o077:
-            msg = f"{path.name} can be read by others than its owner; chmod 600 it"
-            raise SettingsError(msg)
-        return path.read_bytes()
-    except OSError as error:
-        msg = f"the key file cannot be read ({error.strerror}); make one with: openssl rand 32 > KEY && chmod 600 KEY"
-        raise SettingsError(msg) from None
+    return secret(f"file:{path}", what="the key file")
 
 
-@lru_cache(maxsize=100_000)
 def moved(text: str, days: int) -> str | None:
     """Return a DICOM date, or date and time, moved by a number of days; None where it is no date.
 
