@@ -36,6 +36,9 @@ def start(url: Url = _URL, as_json: AsJson = False) -> None:
     if not _CONFIG.is_file():
         msg = "the hub's configuration is not here: it comes with a checkout of AI-LAB, not with the wheel"
         raise NotFound(msg)
+    if _answers(url):
+        msg = f"a hub answers at {url} already; stop that one, or give another address with --url"
+        raise AilabError(msg)
     private, home = _private(), _private().parents[1]
     private.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = private / "hub.log"

@@ -250,6 +250,12 @@ def test_a_check_that_is_asked_to_end_clears_up_itself(hub):
     assert nothing_is_left(hub)
 
 
+def test_a_second_hub_at_the_same_address_is_told(hub):
+    done = hub.ailab("hub", "start")
+    assert done.returncode == 1
+    assert f"a hub answers at {hub.url} already" in done.stderr
+
+
 def test_inviting_is_a_command(hub):
     done = hub.ailab("hub", "invite", "nora", "--role", "auditor")
     assert done.returncode == 0
