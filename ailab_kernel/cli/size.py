@@ -64,14 +64,14 @@ def _ask() -> "Answers":
 
 
 def _report(answers: "Answers") -> dict[str, str]:
-    from ailab_kernel.reports.site import size_report
+    from ailab_kernel.reports.sizing.report import size_report
 
     made = size_report(open_lab().workspace, answers)
     return {"report": made.id, "page": str(made.html)}
 
 
 def _measure(*, quick: bool, as_json: bool) -> None:
-    from ailab_kernel.reports.site import measure
+    from ailab_kernel.reports.sizing.report import measure
 
     made = measure(open_lab().workspace, quick=quick)
     told = made.manifest["notes"]["measured"]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ailab_kernel.annotation.journal import Journal, read_records
+from ailab_kernel.annotation.session.journal import Journal, read_records
 from ailab_kernel.ground.errors import AnnotationError, JournalDamaged, SessionTaken
 from tests.conftest import FULL_BATTERY
 
@@ -17,7 +17,7 @@ RECORDS = [b"first", b"a longer second record" * 20, b"\0" * 40, b"fourth"]
 HOLD = """
 import sys, time
 from pathlib import Path
-from ailab_kernel.annotation.journal import Journal
+from ailab_kernel.annotation.session.journal import Journal
 journal = Journal(Path(sys.argv[1]), who="reader-other")
 journal.append(b"theirs")
 print("open", flush=True)
@@ -30,7 +30,7 @@ except Exception as error:
 WRITE = """
 import sys
 from pathlib import Path
-from ailab_kernel.annotation.journal import Journal
+from ailab_kernel.annotation.session.journal import Journal
 journal = Journal(Path(sys.argv[1]), who="reader-1")
 number = len(journal.records)
 while True:

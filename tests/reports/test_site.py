@@ -12,9 +12,9 @@ from ailab_kernel.fleet.measured import TIME_CLASSES
 from ailab_kernel.fleet.sizing import QUESTIONS, Answers, answers_of, disk_over_time, size, to_toml
 from ailab_kernel.ground.errors import ParameterError
 from ailab_kernel.reports import template, verify
-from ailab_kernel.reports.measuring import plan_of, speed
-from ailab_kernel.reports.site import last_measurement, size_report
-from ailab_kernel.reports.sizing_form import SizingForm
+from ailab_kernel.reports.sizing.form import SizingForm
+from ailab_kernel.reports.sizing.measuring import plan_of, speed
+from ailab_kernel.reports.sizing.report import last_measurement, size_report
 from tests.cli.running import ailab
 
 ANDREW = Answers(annotate_exams_per_hour=10, train="fine-tune", validate_exams_per_hour=20, infer_exams_per_hour=4,
@@ -128,10 +128,10 @@ def test_the_forms_report_is_the_terminals(workspace):
 
 
 def test_pictures_of_large_sites():
-    from ailab_kernel.reports import site_plots
+    from ailab_kernel.reports.sizing import plots
 
     years = disk_over_time(Answers(infer_exams_per_hour=200, studies_per_day=3000), beyond=1)
-    assert site_plots.disk_over_time(years, retention_years=5).data.startswith(b"\x89PNG")
+    assert plots.disk_over_time(years, retention_years=5).data.startswith(b"\x89PNG")
 
 
 def test_the_notebooks_hold_calls_only():

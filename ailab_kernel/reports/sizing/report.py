@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.fleet.sizing import Answers
-
-from .report import Report, list_reports
-from .run import run_report
+from ailab_kernel.reports.report import Report, list_reports
+from ailab_kernel.reports.run import run_report
 
 if TYPE_CHECKING:
     from ailab_kernel.workspace import Workspace

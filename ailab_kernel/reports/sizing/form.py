@@ -79,7 +79,7 @@ class SizingForm:
     def _run(self) -> str:
         from ailab_kernel.workspace import open_workspace
 
-        from .site import size_report
+        from .report import size_report
 
         self._workspace = self._workspace or open_workspace()
         report = size_report(self._workspace, self.answers)

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ailab_kernel.annotation.reader import NAME, correct
+from ailab_kernel.annotation.task import Task, get_task
 from ailab_kernel.ground.errors import NotFound, WrongUse
 from ailab_kernel.inference.series import predictor
 from ailab_kernel.objects.seg import read_seg
 from ailab_kernel.recipes.recipe import Recipe, truth_values
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
-
-from .reader import NAME, correct
-from .task import Task, get_task
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ailab_kernel.annotation.drawing import Change, Operation, apply, read_operation
 from ailab_kernel.ground.errors import AnnotationError, WrongUse
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
 from .checkpoint import Checkpoint, load_checkpoint, store_checkpoint
-from .drawing import Change, Operation, apply, read_operation
 from .journal import Journal
 from .records import Case, Done, begin, begins, begun, now, numbered, pack, unpack
 

@@ -1,0 +1,1 @@
+"""How large a site must be: what this machine measures, the questions in a cell, the report."""
