@@ -31,6 +31,9 @@
     │   ├── ReportFailed
     │   └── ReplayDiffers
     ├── ExitBlocked                        a known identifier in what was about to leave
+    ├── AdapterError                   the PACS's door
+    │   ├── ProtocolBroken                 bytes that are not DICOM's upper layer
+    │   └── PeerGone                       a peer closed, or stayed silent
     ├── JobError
     └── CatalogError
         └── SealBroken                     a signature or digest does not hold
@@ -158,6 +161,18 @@ class ReplayDiffers(ReportError):
 
 class ExitBlocked(AilabError):
     """A known identifier stands in what was about to be saved, sealed or exported; the places are named."""
+
+
+class AdapterError(AilabError):
+    """The PACS's door could not do what was asked."""
+
+
+class ProtocolBroken(AdapterError):
+    """A peer sent what is no PDU or command of DICOM."""
+
+
+class PeerGone(AdapterError):
+    """A peer closed its connection, or stayed silent for too long."""
 
 
 class JobError(AilabError):

@@ -8,13 +8,13 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from ailab_kernel.dicom.part10 import IMPLEMENTATION
 from ailab_kernel.dicom.uids import derived_uid
 
 Kind = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
 MANUFACTURER = "AI-LAB"
 # Characters that a value of LO holds (PS3.5 section 6.2).
 LONG_STRING = 64
-IMPLEMENTATION = derived_uid("ailab", "implementation")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Either way a thread of its own speaks with the peer, and what arrives waits in a
 it is taken. An instance stays as it was encoded: its PS3.10 file is the peer's data set behind a new file meta group.
 """
 
-import struct
 import sys
 import threading
 from collections import deque
@@ -15,8 +14,8 @@ from itertools import count
 from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any
 
+from ailab_kernel.dicom.part10 import file_head
 from ailab_kernel.ground.errors import ArchiveError
-from ailab_kernel.objects.provenance import IMPLEMENTATION
 
 from .association import application, context, wiring
 from .peer import Peer
@@ -85,25 +84,14 @@ class Inbox:
 
 
 def _file(event: "Event") -> bytes:
-    """PS3.10 file of a C-STORE: its data set as it was sent, behind file meta information (PS3.10 7.1) of our own.
+    """PS3.10 file of a C-STORE: its data set as it was sent.
 
     The library's own would take a third of the time of a whole retrieval.
     """
     request: Any = event.request
-    meta = b"".join((
-        b"\x02\x00\x01\x00OB\x00\x00\x02\x00\x00\x00\x00\x01",
-        _uid(0x02, request.AffectedSOPClassUID), _uid(0x03, request.AffectedSOPInstanceUID),
-        _uid(0x10, event.context.transfer_syntax), _uid(0x12, IMPLEMENTATION),
-    ))  # fmt: skip
-    head = bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + struct.pack("<I", len(meta))
-    return b"".join((head, meta, request.DataSet.getvalue()))
-
-
-def _uid(element: int, uid: str) -> bytes:
-    """Element of group 0002 with VR UI, padded to even length."""
-    value = str(uid).encode("ascii", "replace")
-    value += b"\0" * (len(value) % 2)
-    return struct.pack("<HH2sH", 0x0002, element, b"UI", len(value)) + value
+    head = file_head(str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID),
+                     syntax=str(event.context.transfer_syntax))  # fmt: skip
+    return head + request.DataSet.getvalue()
 
 
 def received(ask: Callable[[Inbox], None]) -> Iterator[bytes]:

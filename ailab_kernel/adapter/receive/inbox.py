@@ -1,0 +1,212 @@
+"""Where instances lie as they were received, and the order in which they become durable.
+
+Temporary file → fsync → its name by content → fsync of the folder → ledger → and only then is the sender told 0000H.
+Names are digests: nothing that a sender says becomes a path. Instances that arrive at the same time share a
+transaction. A file without a row is left from a crash before the promise; sent again, it gets the same name.
+"""
+
+import fcntl
+import hashlib
+import os
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from ailab_kernel.adapter.ledger import ASIDE, Arrival, Ledger
+from ailab_kernel.dicom.part10 import file_head
+from ailab_kernel.ground.errors import AilabError
+from ailab_kernel.ground.store import sync_folder
+
+from .look import Misfit, look
+
+KEPT_FOLDER, ASIDE_FOLDER, INCOMING = "kept", "aside", ".incoming"
+_HEAD_BYTES = 1 << 16                          # of a data set, looked at before its file is read
+_BATCH = 256
+_RESERVE = 64 << 20                            # bytes that stay free, for the ledger
+
+
+@dataclass(frozen=True)
+class Label:
+    """What the association knows of an instance before its first byte."""
+
+    sop_class: str
+    uid: str
+    syntax: str
+    sender: str
+
+
+class Inbox:
+    """A folder of received instances and their ledger.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; one file system, since files get their names by rename.
+    ledger
+        Where each is written down.
+    durable
+        False leaves out every fsync: what was acknowledged may then be lost with the power. For comparisons only.
+    """
+
+    def __init__(self, folder: Path, ledger: Ledger, *, durable: bool = True) -> None:
+        self.folder, self.ledger, self.durable = folder, ledger, durable
+        for name in (KEPT_FOLDER, ASIDE_FOLDER, INCOMING):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for one in (folder / name for name in (KEPT_FOLDER, ASIDE_FOLDER)):
+            for number in range(256):
+                (one / f"{number:02x}").mkdir(exist_ok=True)
+        self._sweep()
+        self._incoming = Path(tempfile.mkdtemp(dir=folder / INCOMING))
+        self._lock = (self._incoming / ".lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._waiting: queue.SimpleQueue[tuple[Arrival, Future[str]] | None] = queue.SimpleQueue()
+        self._clerk = threading.Thread(target=self._write_down, name="ledger", daemon=True)
+        self._clerk.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self, label: Label) -> "Incoming":
+        """Open a temporary file for an instance.
+
+        Raises
+        ------
+        OSError
+            No space, or no right to write.
+        """
+        return Incoming(self, label, self._incoming)
+
+    def path(self, content: str, *, state: str = "kept") -> Path:
+        """Return where an instance lies."""
+        return self.folder / (ASIDE_FOLDER if state == ASIDE else KEPT_FOLDER) / content[:2] / f"{content[2:]}.dcm"
+
+    def written(self, arrival: Arrival) -> str:
+        """Write an arrival down, together with others that wait, and return its state once it is on the disk.
+
+        Raises
+        ------
+        CatalogError
+            The ledger did not take it.
+        """
+        done: Future[str] = Future()
+        self._waiting.put((arrival, done))
+        return done.result()
+
+    def close(self) -> None:
+        """Write down what waits, and let the folder go."""
+        self._waiting.put(None)
+        self._clerk.join()
+        self._lock.close()
+        shutil.rmtree(self._incoming, ignore_errors=True)
+
+    def _write_down(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch = [first]
+            while len(batch) < _BATCH:
+                try:
+                    one = self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+                if one is None:                # closing: what waits is written first
+                    self._waiting.put(None)
+                    break
+                batch.append(one)
+            try:
+                states = self.ledger.keep([arrival for arrival, _ in batch])
+            except AilabError as error:
+                for _, done in batch:
+                    done.set_exception(error)
+            else:
+                for (_, done), state in zip(batch, states, strict=True):
+                    done.set_result(state)
+
+    def _sweep(self) -> None:
+        """Remove what receivers that are dead left unfinished; a living one holds its lock."""
+        for left in (self.folder / INCOMING).iterdir():
+            try:
+                with (left / ".lock").open("a") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left, ignore_errors=True)
+            except BlockingIOError:
+                continue
+            except FileNotFoundError:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@dataclass
+class Incoming:
+    """One instance on its way in: `write` its parts, then `finish`, or `drop`."""
+
+    inbox: Inbox
+    label: Label
+    where: Path
+    size: int = 0
+    _head: bytearray = field(default_factory=bytearray)
+
+    def __post_init__(self) -> None:
+        handle, name = tempfile.mkstemp(dir=self.where)
+        self._handle, self._path = handle, Path(name)
+        self._hash = hashlib.sha256(self.label.syntax.encode() + b"\0")
+        self._part10 = file_head(self.label.sop_class, self.label.uid, syntax=self.label.syntax)
+        os.write(handle, self._part10)
+
+    def write(self, part: memoryview) -> None:
+        """Append a part of the data set; OSError where the disk does not take it."""
+        self._hash.update(part)
+        if len(self._head) < _HEAD_BYTES:
+            self._head += part[:_HEAD_BYTES - len(self._head)]
+        self.size += len(part)
+        while part:
+            part = part[os.write(self._handle, part):]
+
+    def finish(self) -> tuple[str, Misfit | None]:
+        """Make the instance durable, write it down, and return its state and what is wrong with it, if anything.
+
+        Raises
+        ------
+        OSError, CatalogError
+            It is not kept; the sender must be told so.
+        """
+        if self.inbox.durable:
+            os.fsync(self._handle)
+        os.close(self._handle)
+        self._handle = -1
+        found = look(self._part10 + self._head, self._path, size=len(self._part10) + self.size)
+        misfit = found.misfit or (None if (found.uid, found.sop_class) == (self.label.uid, self.label.sop_class)
+                                  else Misfit.other(found.uid == self.label.uid))  # fmt: skip
+        content = self._hash.hexdigest()
+        state = self._named(content, ASIDE if misfit else "kept")
+        arrival = Arrival(self.label.uid[:64], content, found.study_uid, found.series_uid, self.label.sop_class[:64],
+                          self.label.syntax, self.size, self.label.sender, time.time(), state,
+                          misfit.reason if misfit else "")  # fmt: skip
+        return self.inbox.written(arrival), misfit
+
+    def drop(self) -> None:
+        """Forget what came so far."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+        self._path.unlink(missing_ok=True)
+
+    def _named(self, content: str, state: str) -> str:
+        """Give the file its name for good; the same bytes again have it already."""
+        target = self.inbox.path(content, state=state)
+        self._path.replace(target)
+        if self.inbox.durable:
+            sync_folder(target.parent)
+        return state
+
+
+def enough_space(folder: Path) -> bool:
+    """Whether there is room for another instance and its line in the ledger."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize > _RESERVE

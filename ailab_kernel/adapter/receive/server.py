@@ -1,0 +1,156 @@
+"""The listening socket: a thread an association, bounded in number; who says nothing makes room for who does."""
+
+import socket
+import ssl
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+from ailab_kernel.ground.errors import SettingsError
+
+from .association import Association, Limits
+from .callers import Callers
+from .inbox import Inbox
+from .stream import Stream
+
+_STACK_BYTES = 512 << 10
+_MOST_OPENING = 256                            # connected, and no association yet
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to listen.
+
+    Attributes
+    ----------
+    associations
+        How many may be open at once; the next is told to come back later.
+    tls
+        Context that shows our certificate (PS3.15 annex B); None: plain.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 11112
+    associations: int = 64
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+class Receiver:
+    """A storage SCP that runs until it is closed.
+
+    Parameters
+    ----------
+    place
+        Where it listens.
+    inbox
+        Where instances go.
+    callers
+        Who may connect.
+    limits
+        What one peer may cost.
+    """
+
+    def __init__(self, place: Place, inbox: Inbox, callers: Callers, *, limits: Limits | None = None) -> None:
+        self._place, self._inbox, self._callers, self._limits = place, inbox, callers, limits or Limits()
+        self._opening: OrderedDict[socket.socket, None] = OrderedDict()
+        self._open: set[Association] = set()
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+        self._closing = False
+        self._socket = self._listening()
+        self.port: int = self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, name="receiver", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self, *, patience_s: float = 30.0) -> None:
+        """Take no more, let messages under way end, and end the associations."""
+        self._closing = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        with self._lock:
+            resting, threads = list(self._open), list(self._threads)
+            for sock in self._opening:
+                _hang_up(sock)
+        for one in resting:
+            one.stop()
+        for thread in threads:
+            thread.join(patience_s)
+
+    @property
+    def associations(self) -> int:
+        """How many are open now."""
+        return len(self._open)
+
+    def _listening(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._place.host else socket.AF_INET
+        try:
+            return socket.create_server((self._place.host, self._place.port), family=family, backlog=512)
+        except OSError as error:
+            msg = (f"cannot listen on {self._place.host}:{self._place.port} ({error.strerror}); end what uses the "
+                   "port, or give another: listen = \"ADDRESS:PORT\"")  # fmt: skip
+            raise SettingsError(msg) from None
+
+    def _accept(self) -> None:
+        threading.stack_size(_STACK_BYTES)
+        while not self._closing:
+            try:
+                sock, (address, *_) = self._socket.accept()
+                if self._callers.may_connect(address):
+                    self._begin(self._secured(sock), address)
+                else:
+                    _hang_up(sock)
+            except OSError:                    # closed, out of descriptors, or the peer is gone already
+                continue
+
+    def _secured(self, sock: socket.socket) -> socket.socket:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(self._limits.request_s)
+        tls = self._place.tls
+        return tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) if tls else sock
+
+    def _begin(self, sock: socket.socket, address: str) -> None:
+        """Give a connected peer a thread; when too many say nothing, the one that did so longest goes."""
+        thread = threading.Thread(target=self._serve, args=(sock, address), daemon=True)
+        with self._lock:
+            if len(self._opening) >= _MOST_OPENING:
+                _hang_up(self._opening.popitem(last=False)[0])
+            self._opening[sock] = None
+            self._threads.add(thread)
+        thread.start()
+
+    def _serve(self, sock: socket.socket, address: str) -> None:
+        one = Association(Stream(sock), address, self._inbox, self._callers, limits=self._limits, admit=self._admit)
+        try:
+            with suppress(OSError):            # an SSLError is one
+                if isinstance(sock, ssl.SSLSocket):
+                    sock.do_handshake()
+                one.serve()
+        finally:
+            _hang_up(sock)
+            with self._lock:
+                self._opening.pop(sock, None)
+                self._open.discard(one)
+                self._threads.discard(threading.current_thread())
+
+    def _admit(self, one: Association) -> bool:
+        """Count an association in; False when as many are open as there may be."""
+        with self._lock:
+            self._opening.pop(one.stream.sock, None)
+            if self._closing or len(self._open) >= self._place.associations:
+                return False
+            self._open.add(one)
+            return True
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
