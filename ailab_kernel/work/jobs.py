@@ -71,7 +71,7 @@ class Jobs:
         self._url = url.replace("postgresql+psycopg://", "postgresql://")
         self._kinds = dict(kinds)
 
-    def submit(self, kind: str, payload: Mapping[str, Any], *, key: str = "") -> str:
+    def submit(self, kind: str, payload: Mapping[str, Any], *, key: str = "", priority: int = 0) -> str:
         """Queue a job and return its id.
 
         Parameters
@@ -82,6 +82,8 @@ class Jobs:
             Plain JSON.
         key
             What makes it the same job as another; default: kind and payload.
+        priority
+            Lower ones are done first; 0 before all.
         """
         if kind not in self._kinds:
             msg = f"job kind {kind!r}: one of {', '.join(sorted(self._kinds))} is expected"
@@ -90,7 +92,8 @@ class Jobs:
         with self._client() as client:
             if not client.list_workflows(workflow_ids=[job]):
                 told = json.dumps({"call": self._kinds[kind], "payload": payload})
-                options = {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": job}
+                options = {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": job,
+                           **({"priority": priority} if priority else {})}  # fmt: skip
                 client.enqueue(options, kind, told)
         return job
 

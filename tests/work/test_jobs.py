@@ -1,6 +1,7 @@
 """Durable jobs: one job once, each ended with its reason, whatever is killed in between; SQLite and PostgreSQL."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,13 @@ def test_the_same_job_is_one_job(url, jobs, lines):
     assert jobs.get(one).state == "done", "and it stays done"
     assert lines.read_text().count("start 1") == 2, "once for each of its two keys"
     assert len(jobs.all()) == 3
+
+
+def test_what_is_urgent_goes_first(url, jobs, lines):
+    for number, priority in ((1, 100), (2, 10), (3, 0), (4, 1), (5, 10)):
+        jobs.submit("log", {"n": number, "log": str(lines)}, priority=priority)
+    assert work(url) == 0
+    assert re.findall("start (.)", lines.read_text()) == list("34251")
 
 
 def test_killed_in_the_middle_and_taken_up_again(url, jobs, lines):

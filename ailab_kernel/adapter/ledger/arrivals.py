@@ -1,7 +1,4 @@
-"""What arrived and what became of it: one row an instance, in SQLite or PostgreSQL, written before any promise is made.
-
-Rows are only added; what happens to a study later is told by jobs and deliveries that name it.
-"""
+"""What arrived: one row an instance, in SQLite or PostgreSQL, written before any promise is made, and never changed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,29 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from ailab_kernel.ground.database import open_engine
 from ailab_kernel.ground.errors import CatalogError
 
+from .tables import ARRIVALS, METADATA
+
 KEPT, CONFLICT, ASIDE = "kept", "conflict", "aside"
 _AT_ONCE = 400                                 # values in one IN (...): SQLite takes 999
-METADATA = sa.MetaData()
-
-ARRIVALS = sa.Table(
-    "arrivals",
-    METADATA,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("uid", sa.String(64), nullable=False),
-    sa.Column("content", sa.String(64), nullable=False),
-    sa.Column("study_uid", sa.String(64), nullable=False),
-    sa.Column("series_uid", sa.String(64), nullable=False),
-    sa.Column("sop_class", sa.String(64), nullable=False),
-    sa.Column("syntax", sa.String(64), nullable=False),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("sender", sa.String(100), nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.UniqueConstraint("uid", "content", name="one_arrival"),
-    sa.Index("arrivals_by_study", "study_uid"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -70,18 +48,23 @@ class Arrival:
 
 
 class Ledger:
-    """The arrivals of one adapter.
+    """The database of one adapter, and its arrivals.
 
     Parameters
     ----------
     url
         SQLAlchemy URL: ``sqlite:///...`` or ``postgresql+psycopg://...``.
+
+    Attributes
+    ----------
+    engine, reader
+        To write in a transaction, and to read without waiting for writers.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url, pooled=True)
-        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # readers never wait for a writer
-        with self._engine.begin() as db:
+        self.engine = open_engine(url, pooled=True)
+        self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self.engine.begin() as db:
             METADATA.create_all(db)
 
     def keep(self, new: Sequence[Arrival]) -> list[str]:
@@ -93,7 +76,7 @@ class Ledger:
             The database did not take them: none of them is kept.
         """
         try:
-            with self._engine.begin() as db:
+            with self.engine.begin() as db:
                 known = self._known(db, [one.uid for one in new])
                 states, rows = [], []
                 for one in new:
@@ -114,12 +97,12 @@ class Ledger:
         """Return arrivals by column (``study_uid=``, ``uid=``, ``state=``), oldest first."""
         chosen = [ARRIVALS.c[name] for name in Arrival.__slots__]
         wished = [ARRIVALS.c[name] == value for name, value in match.items()]
-        with self._reader.connect() as db:
+        with self.reader.connect() as db:
             return [Arrival(*row) for row in db.execute(sa.select(*chosen).where(*wished).order_by(ARRIVALS.c.seq))]
 
     def close(self) -> None:
         """Let the database go."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     @staticmethod
     def _known(db: sa.Connection, uids: Sequence[str]) -> dict[str, dict[str, str]]:

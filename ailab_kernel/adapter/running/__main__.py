@@ -1,0 +1,23 @@
+"""``python -m ailab_kernel.adapter.running HOME NAME``: a worker, until its standard input ends."""
+
+import os
+import sys
+import threading
+
+from ailab_kernel.adapter.running.worker import jobs_of
+from ailab_kernel.workspace import open_workspace
+
+
+def main(home: str, name: str) -> None:
+    """Work the queue off for ever; whoever started it ends it by closing its standard input, or by dying."""
+    threading.Thread(target=_follow, daemon=True).start()
+    jobs_of(open_workspace(home=home)).work(until_empty=False, worker=name)
+
+
+def _follow() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)                                # what is under way is taken up by the next worker
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

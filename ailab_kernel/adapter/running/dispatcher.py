@@ -1,0 +1,80 @@
+"""Looks at every study that changed, and turns a rule that fires into work."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ailab_kernel.adapter.ledger import KEPT, Work, Worklist
+from ailab_kernel.adapter.ledger.work import work_id
+from ailab_kernel.adapter.receive import Inbox
+from ailab_kernel.adapter.rules import Judgement, Plan, Rule, StudyFacts, facts_of, judge
+
+_QUIET_S = 60.0                                # of a study for which no rule is
+
+
+@dataclass(frozen=True)
+class Dispatcher:
+    """One look at a time.
+
+    Attributes
+    ----------
+    submit
+        Queues a piece of work; again, it changes nothing.
+    listed
+        How many instances the archive lists for a study; None where it does not say.
+    """
+
+    inbox: Inbox
+    plan: Plan
+    submit: Callable[[Work], None]
+    listed: Callable[[str], int | None] = lambda _: None
+
+    def look(self, now: float | None = None) -> list[Work]:
+        """Look at every study that needs it and return the work that came of it."""
+        now = time.time() if now is None else now
+        worklist, made = Worklist(self.inbox.ledger), list[Work]()
+        for study_uid, seq in worklist.unlooked():
+            facts = facts_of(self.inbox, study_uid)
+            if facts is None:
+                continue
+            found, final = self._judged(facts, now)
+            offered = [worklist.offer(one) for one in found]
+            for one in offered:
+                if one.state == "queued":
+                    self.submit(one)
+            worklist.looked(study_uid, seq=seq, final=final)
+            made += offered
+        worklist.hold_overdue(now)
+        return made
+
+    def _judged(self, facts: StudyFacts, now: float) -> tuple[list[Work], bool]:
+        """Return the work that a study gives as it stands, and whether waiting changes nothing."""
+        counted = any(rule.complete.count == "archive" for rule in self.plan.rules)
+        listed = self.listed(facts.uid) if counted else None
+        judged = [(rule, judge(rule, facts, now=now, listed=listed)) for rule in self.plan.rules]
+        fitting = [(rule, one) for rule, one in judged if one.fits and one.series]
+        made, waits = list[Work](), False
+        for rule, one in fitting:
+            if one.whole:
+                made.append(self._work(rule, facts, one, now, state="queued"))
+            elif now - facts.first_at > rule.complete.at_most_s:
+                expected = f" of {listed}" if listed else ""
+                reason = f"never became whole: {facts.instances}{expected} instances came"
+                made.append(self._work(rule, facts, one, now, state="held", reason=reason))
+            else:
+                waits = True
+        if not fitting:
+            waits = now - facts.last_at < _QUIET_S
+            if not waits:
+                made.append(self._none(facts, now))
+        return made, not waits
+
+    def _work(self, rule: Rule, facts: StudyFacts, one: Judgement, now: float, *, state: str, reason: str = "") -> Work:
+        came = self.inbox.ledger.arrivals(study_uid=facts.uid, state=KEPT)
+        contents = [arrival.content for arrival in came if arrival.series_uid in one.series]
+        return Work(work_id(facts.uid, rule.name, contents), facts.uid, rule.name, state, reason, now, now,
+                    now + rule.minutes * 60, {"series": list(one.series), "instances": len(contents)})  # fmt: skip
+
+    @staticmethod
+    def _none(facts: StudyFacts, now: float) -> Work:
+        return Work(work_id(facts.uid, "", []), facts.uid, "", "done", "no rule is for it", now, now, now)
