@@ -35,6 +35,7 @@
     │   ├── ProtocolBroken                 bytes that are not DICOM's upper layer
     │   └── PeerGone                       a peer closed, or stayed silent
     ├── JobError
+    │   └── ChildDied                      what ran took its process down
     └── CatalogError
         └── SealBroken                     a signature or digest does not hold
 
@@ -177,6 +178,10 @@ class PeerGone(AdapterError):
 
 class JobError(AilabError):
     """A queued job cannot be submitted or run."""
+
+
+class ChildDied(JobError):
+    """What ran in a child process took it down; it may have been the machine's fault, and is worth another try."""
 
 
 class CatalogError(AilabError):

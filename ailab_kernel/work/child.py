@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from ailab_kernel.ground.errors import JobError
+from ailab_kernel.ground.errors import ChildDied, JobError
 
 _LOOK_S = 0.25                                 # how often memory and time are looked at
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -62,8 +62,10 @@ class Child:
 
         Raises
         ------
+        ChildDied
+            The child died, nobody knows why.
         JobError
-            It failed, or the child died, or a limit was met; the message says which.
+            It failed, or a limit was met; the message says which.
         """
         process = self._ready()
         assert process.stdin is not None
@@ -74,7 +76,7 @@ class Child:
         except BrokenPipeError:
             answer = b""
         if not answer:
-            raise JobError(self._ending())
+            raise ChildDied(self._ending())
         told = json.loads(answer)
         if "failed" in told:
             raise JobError(str(told["failed"]))

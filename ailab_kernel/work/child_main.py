@@ -5,10 +5,9 @@ import json
 import os
 import signal
 import sys
-from importlib import import_module
 from typing import Any
 
-from ailab_kernel.ground.errors import AilabError
+from ailab_kernel.work.jobs import outcome
 
 _PR_SET_PDEATHSIG = 1                          # prctl(2)
 
@@ -24,13 +23,7 @@ def main(answers: int, parent: int) -> None:
 
 
 def _done(asked: dict[str, Any]) -> dict[str, Any]:
-    module, _, name = asked["call"].partition(":")
-    try:
-        return {"result": getattr(import_module(module), name)(asked["payload"])}
-    except AilabError as error:
-        return {"failed": str(error)}
-    except Exception as error:  # noqa: BLE001 - the boundary: whatever a call raises, its caller gets a line
-        return {"failed": f"it ended with {type(error).__name__} (an error in the program)"}
+    return outcome(asked["call"], asked["payload"], what="it")
 
 
 if __name__ == "__main__":

@@ -236,15 +236,20 @@ def _open(client: Any) -> bool:
 
 
 def _do(kind: str, told: str) -> dict[str, Any]:
-    """Do one job: any error ends it as failed with one line, never with a traceback."""
+    """Do one job."""
     job = json.loads(told)
-    module, _, name = job["call"].partition(":")
+    return outcome(job["call"], job["payload"], what=kind)
+
+
+def outcome(call: str, payload: Mapping[str, Any], *, what: str) -> dict[str, Any]:
+    """Call ``package.module:function``: its ``result``, or why it ``failed`` in one line, never a traceback."""
+    module, _, name = call.partition(":")
     try:
-        return {"result": getattr(import_module(module), name)(job["payload"])}
+        return {"result": getattr(import_module(module), name)(payload)}
     except AilabError as error:
         return {"failed": str(error)}
     except Exception as error:  # noqa: BLE001 - the job loop's boundary: a job may fail in any way, the queue goes on
-        return {"failed": f"{kind} ended with {type(error).__name__}"}
+        return {"failed": f"{what} ended with {type(error).__name__}"}
 
 
 def _job(status: Any) -> Job:

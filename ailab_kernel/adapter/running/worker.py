@@ -15,7 +15,7 @@ from ailab_kernel.adapter.ledger import KEPT, Ledger, Outbox, Work, Worklist
 from ailab_kernel.adapter.place import folder_of, inbox_of
 from ailab_kernel.adapter.receive import Inbox
 from ailab_kernel.adapter.rules import Plan, Priority, Rule, read_plan
-from ailab_kernel.ground.errors import JobError, NotFound
+from ailab_kernel.ground.errors import ChildDied, JobError, NotFound
 from ailab_kernel.work.child import Child, Limits
 from ailab_kernel.work.jobs import Jobs
 from ailab_kernel.workspace import Workspace, open_workspace
@@ -105,19 +105,18 @@ def _study_folder(workspace: Workspace, inbox: Inbox, work: Work) -> Path:
     return folder
 
 
-def _performed(workspace: Workspace, rule: Rule, work: Work, folder: Path) -> dict[str, Any]:
+def _performed(workspace: Workspace, rule: Rule, work: Work, folder: Path, *, tried: int = 1) -> dict[str, Any]:
     """Run it in the child; what takes the child down is tried again, with a pause that doubles."""
     payload = {"home": str(workspace.home), "archive": f"folder:{folder}", "run": rule.run, "work": work.id,
                "parameters": dict(rule.parameters), "series": work.told["series"]}  # fmt: skip
-    for number in range(1, TRIES + 1):
-        try:
-            return _child().call(_PERFORM, payload, limits=Limits(seconds=rule.minutes * 60))
-        except JobError as error:
-            if number == TRIES or not str(error).startswith("its process"):
-                msg = f"{error}; tried {number} times" if number > 1 else str(error)
-                raise JobError(msg) from None
-            time.sleep(_FIRST_WAIT_S * 2 ** (number - 1))
-    raise AssertionError
+    try:
+        return _child().call(_PERFORM, payload, limits=Limits(seconds=rule.minutes * 60))
+    except JobError as error:
+        if tried < TRIES and isinstance(error, ChildDied):
+            time.sleep(_FIRST_WAIT_S * 2 ** (tried - 1))
+            return _performed(workspace, rule, work, folder, tried=tried + 1)
+        msg = f"{error}; tried {tried} times" if tried > 1 else str(error)
+        raise JobError(msg) from None
 
 
 @cache
