@@ -1,5 +1,6 @@
 """From arrivals to results: what is queued when, what a failing run leaves, and that each result goes out once."""
 
+import socket
 import time
 from pathlib import Path
 
@@ -8,13 +9,15 @@ import pytest
 from ailab_kernel.adapter.ledger import Delivery, Ledger, Outbox, Work, Worklist
 from ailab_kernel.adapter.ledger.deliveries import wait_s
 from ailab_kernel.adapter.place import inbox_of
+from ailab_kernel.adapter.receive import Caller, Callers, Inbox, Place, Receiver
 from ailab_kernel.adapter.receive.inbox import Label
 from ailab_kernel.adapter.rules import Destination, read_plan
 from ailab_kernel.adapter.running import Courier, Dispatcher, run_work, worker
 from ailab_kernel.archives.archive import open_archive
 from ailab_kernel.ground.errors import JobError, WrongUse
 from ailab_kernel.workspace import open_workspace
-from tests.adapter.receiving import CT, ROOT, files, image
+from tests.adapter.receiving import AE, CT, ROOT, dcmtk, files, image
+from tests.services import orthanc
 
 PLAN = """
 [[caller]]
@@ -228,3 +231,32 @@ def test_a_state_follows_only_what_it_may(tmp_path):
     Outbox(ledger).put("w", [("1.2", Path("x"))], ["a"])
     assert Outbox(ledger).all() == [Delivery("1.2", "a", "w", "x", changed_at=Outbox(ledger).all()[0].changed_at)]
     ledger.close()
+
+
+def test_storage_commitment_asked_by_orthanc(tmp_path):
+    """Orthanc asks, is called back, and shows what it was told: kept, unknown, another class, changed on the disk."""
+    from ailab_kernel.adapter.running.notary import Notary
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with orthanc(tmp_path / "orthanc", destinations={AE: port}, settings={"DicomAet": "ORTHANC"}) as pacs:
+        known = (Caller("SCANNER"), Caller("ORTHANC", reply=f"127.0.0.1:{pacs.dicom_port}"))
+        ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+        with Inbox(tmp_path / "inbox", ledger) as inbox:
+            notary = Notary(inbox, Callers(AE, known))
+            with Receiver(Place(port=port), inbox, Callers(AE, known), commit=notary.take):
+                dcmtk("storescu", port, paths=files(tmp_path / "in", image(1), image(2)))
+                changed = inbox.path(ledger.arrivals(uid=f"{ROOT}.1.1.2")[0].content)
+                changed.write_bytes(changed.read_bytes()[:-1] + b"\x55")
+                uids = [(CT, f"{ROOT}.1.1.1"), (CT, f"{ROOT}.1.1.2"), (CT, "1.2.3"),
+                        ("1.2.840.10008.5.1.4.1.1.4", f"{ROOT}.1.1.1")]  # fmt: skip
+                wishes = [{"DicomInstances": [{"SOPClassUID": kind, "SOPInstanceUID": uid}]} for kind, uid in uids]
+                asked = [pacs.rest(f"/modalities/{AE}/storage-commitment", method="POST", body=wish)["Path"]
+                         for wish in wishes]  # fmt: skip
+                assert notary.round() == 4
+                assert notary.round() == 0
+                told = [pacs.rest(path) for path in asked]
+        ledger.close()
+    assert [one["Status"] for one in told] == ["Success", "Failure", "Failure", "Failure"]
+    reasons = [one["Failures"][0]["FailureReason"] for one in told[1:]]
+    assert reasons == [0x0110, 0x0112, 0x0119]

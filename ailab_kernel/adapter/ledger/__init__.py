@@ -1,7 +1,11 @@
 """What arrived, what is done with it, and what has gone out: durable, and never in a state that nobody sees."""
 
 from .arrivals import ASIDE, CONFLICT, KEPT, Arrival, Ledger
+from .commitments import Commitment, Commitments
 from .deliveries import Delivery, Outbox
 from .work import Work, Worklist
 
-__all__ = ["ASIDE", "CONFLICT", "KEPT", "Arrival", "Delivery", "Ledger", "Outbox", "Work", "Worklist"]
+__all__ = [
+    "ASIDE", "CONFLICT", "KEPT", "Arrival", "Commitment", "Commitments", "Delivery", "Ledger", "Outbox", "Work",
+    "Worklist",
+]  # fmt: skip

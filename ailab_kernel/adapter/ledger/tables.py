@@ -61,3 +61,16 @@ DELIVERIES = Table(
     Column("changed_at", Float, nullable=False),
     Index("deliveries_by_state", "state", "destination"),
 )
+
+COMMITMENTS = Table(
+    "commitments",
+    METADATA,
+    Column("transaction", String(64), primary_key=True),
+    Column("caller", String(16), primary_key=True),
+    Column("asked", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed_at", Float, nullable=False),
+)

@@ -33,6 +33,9 @@ _COMMENTS = {
 }  # fmt: skip
 
 
+Commit = Callable[[bytes, str, str], int]
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one peer may cost.
@@ -84,7 +87,8 @@ class Association:
     admit
         Asks whether one more association may be open.
     commit
-        Takes the data set of a storage commitment request (PS3.4 J.3.2) and the caller; returns a status.
+        Takes the data set of a storage commitment request (PS3.4 J.3.2), its transfer syntax and the caller's AE title;
+        returns a status.
     """
 
     stream: Stream
@@ -94,7 +98,7 @@ class Association:
     _: KW_ONLY
     limits: Limits = field(default_factory=Limits)
     admit: Callable[["Association"], bool] = lambda _: True
-    commit: Callable[[bytes, str], int] | None = None
+    commit: Commit | None = None
     resting: bool = field(default=True, init=False)          # no message is under way
     stored: int = field(default=0, init=False)
     _left: int = field(default=0, init=False)
@@ -139,7 +143,7 @@ class Association:
         given = answers(request.proposals)
         abstract = {one.number: one.abstract for one in request.proposals}
         self._contexts = {one.number: (abstract[one.number], one.syntax) for one in given if one.result == 0}
-        self._sender = f"{request.calling}@{self.address}"
+        self._calling, self._sender = request.calling, f"{request.calling}@{self.address}"
         self._may_store = self.callers.may_store(request.calling, self.address)
         self.stream.grow()
         self._send(pdu.accept(request, given, maximum=MAXIMUM, implementation=IMPLEMENTATION, support=SUPPORT))
@@ -260,11 +264,11 @@ class Association:
         return (misfit.status, misfit.reason) if misfit else (dimse.SUCCESS, "")
 
     def _other(self, context: int, request: dimse.Command, data: bytes) -> tuple[int, str]:
-        abstract, field_ = self._contexts[context][0], int(request[dimse.FIELD])
+        (abstract, syntax), field_ = self._contexts[context], int(request[dimse.FIELD])
         if field_ == dimse.ECHO and abstract == VERIFICATION:
             return dimse.SUCCESS, ""
         if field_ == dimse.ACTION and abstract == COMMITMENT and self.commit:
-            return self.commit(data, self._sender), ""
+            return self.commit(data, syntax, self._calling), ""
         return dimse.UNKNOWN_OPERATION, ""
 
 

@@ -22,11 +22,14 @@ class Caller:
         Address or network (CIDR) that it calls from; empty: any.
     store
         Whether it may send instances, or only be answered (C-ECHO).
+    reply
+        ``HOST:PORT`` where it takes answers to storage commitment requests; empty: it may not make any.
     """
 
     ae: str
     address: str = ""
     store: bool = True
+    reply: str = ""
 
     def fits(self, ae: str, address: str) -> bool:
         """Whether this is who calls."""

@@ -10,7 +10,7 @@ from typing import Self
 
 from ailab_kernel.ground.errors import SettingsError
 
-from .association import Association, Limits
+from .association import Association, Commit, Limits
 from .callers import Callers
 from .inbox import Inbox
 from .stream import Stream
@@ -50,10 +50,16 @@ class Receiver:
         Who may connect.
     limits
         What one peer may cost.
+    commit
+        See `Association`; None: storage commitment is refused.
     """
 
-    def __init__(self, place: Place, inbox: Inbox, callers: Callers, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self, place: Place, inbox: Inbox, callers: Callers, *, limits: Limits | None = None,
+        commit: Commit | None = None,
+    ) -> None:  # fmt: skip
         self._place, self._inbox, self._callers, self._limits = place, inbox, callers, limits or Limits()
+        self._commit = commit
         self._opening: OrderedDict[socket.socket, None] = OrderedDict()
         self._open: set[Association] = set()
         self._threads: set[threading.Thread] = set()
@@ -127,7 +133,8 @@ class Receiver:
         thread.start()
 
     def _serve(self, sock: socket.socket, address: str) -> None:
-        one = Association(Stream(sock), address, self._inbox, self._callers, limits=self._limits, admit=self._admit)
+        one = Association(Stream(sock), address, self._inbox, self._callers, limits=self._limits, admit=self._admit,
+                          commit=self._commit)  # fmt: skip
         try:
             with suppress(OSError):            # an SSLError is one
                 if isinstance(sock, ssl.SSLSocket):

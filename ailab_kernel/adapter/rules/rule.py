@@ -99,6 +99,7 @@ class _CallerTable(_Strict):
     ae: Annotated[str, Field(min_length=1, max_length=16)]
     address: str = ""
     store: bool = True
+    reply: Annotated[str, Field(pattern=r"^$|^\S+:\d{1,5}$")] = ""
 
 
 class _DestinationTable(_Strict):
@@ -154,7 +155,7 @@ def read_plan(path: Path) -> Plan:
         first = error.errors()[0]
         msg = f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise SettingsError(msg) from None
-    known = tuple(Caller(one.ae, _network(path, one.address), one.store) for one in table.caller)
+    known = tuple(Caller(one.ae, _network(path, one.address), one.store, one.reply) for one in table.caller)
     destinations = tuple(Destination(one.name, one.url) for one in table.destination)
     rules = tuple(_rule(path, one) for one in table.rule)
     _check(path, [one.name for one in destinations], rules)

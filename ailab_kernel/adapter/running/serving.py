@@ -17,6 +17,7 @@ from ailab_kernel.workspace import Workspace
 
 from .courier import Courier
 from .dispatcher import Dispatcher
+from .notary import Notary
 from .worker import submit
 
 _ROUND_S = 1.0
@@ -44,9 +45,11 @@ class Adapter:
         with ExitStack() as opened:
             self.inbox = opened.enter_context(inbox_of(workspace))
             host, port = self.plan.listen
-            receiver = opened.enter_context(Receiver(Place(host, port), self.inbox, self.plan.callers))
+            notary = Notary(self.inbox, self.plan.callers)
+            receiver = opened.enter_context(
+                Receiver(Place(host, port), self.inbox, self.plan.callers, commit=notary.take))
             self.port = receiver.port
-            threads = [threading.Thread(target=self._rounds, daemon=True)]
+            threads = [threading.Thread(target=self._rounds, args=(notary,), daemon=True)]
             threads += [threading.Thread(target=self._worker, args=(number,), daemon=True) for number in range(workers)]
             for thread in threads:
                 thread.start()
@@ -60,12 +63,12 @@ class Adapter:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _rounds(self) -> None:
-        """Look and deliver, over and over; an error is told and tried again, it ends nothing."""
+    def _rounds(self, notary: Notary) -> None:
+        """Look, deliver and vouch, over and over; an error is told and tried again, it ends nothing."""
         dispatcher = Dispatcher(self.inbox, self.plan, partial(submit, self._workspace, self._path))
         courier = Courier(self.inbox.ledger, self.plan.destinations)
         while not self._ended.wait(_ROUND_S):
-            for step in (dispatcher.look, courier.round):
+            for step in (dispatcher.look, courier.round, notary.round):
                 try:
                     step()
                 except AilabError as error:
