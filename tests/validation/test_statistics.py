@@ -5,7 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ailab_kernel.validation.statistics import mean_interval, paired_p, wilson
+from ailab_kernel.ground.errors import WrongUse
+from ailab_kernel.validation.statistics import (
+    auc,
+    compare_auc,
+    holm,
+    mcnemar_p,
+    mean_interval,
+    non_inferiority,
+    paired_p,
+    patients_for_mean,
+    patients_for_share,
+    proportion,
+)
 
 
 def names(n: int) -> list[str]:
@@ -96,11 +108,25 @@ def test_any_figures_give_an_ordered_interval_within_them(values, patients):
 ])  # fmt: skip
 def test_wilson_against_published_values(successes, total, low, high):
     """81/263, 0/20 and 1/29 are the examples of Newcombe, Statistics in Medicine 1998."""
-    assert wilson(successes, total) == pytest.approx((low, high), abs=6e-4)
+    found = proportion(successes, total)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=6e-4)
 
 
-def test_wilson_of_nothing_knows_nothing():
-    assert wilson(0, 0) == (0.0, 1.0)
+def test_a_share_of_nothing_knows_nothing():
+    found = proportion(0, 0)
+    assert (found.low, found.high, found.exact_low, found.exact_high) == (0.0, 1.0, 0.0, 1.0)
+    with pytest.raises(WrongUse, match="11 of 10 is no share"):
+        proportion(11, 10)
+
+
+@pytest.mark.parametrize(("successes", "total", "low", "high"), [
+    (81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)])
+def test_clopper_pearson_against_published_values(successes, total, low, high):
+    """Newcombe, Statistics in Medicine 1998, table I, method 5."""
+    found = proportion(successes, total)
+    assert (found.exact_low, found.exact_high) == pytest.approx((low, high), abs=6e-5)
+    assert found.exact_low <= found.low
+    assert found.high <= found.exact_high + 1e-9
 
 
 def test_signed_ranks():
@@ -126,3 +152,83 @@ def test_the_last_bit_of_a_difference_does_not_rank_it():
 def test_two_studies_of_one_patient_are_one_observation():
     once = [0.1, 0.2, -0.05, 0.3, 0.4, 0.15]
     assert paired_p(np.repeat(once, 2), np.repeat(names(6), 2)) == paired_p(once)
+
+
+def _mann_whitney(scores, truth):
+    """The area by its definition: how often a case with the finding has the higher score."""
+    yes, no = scores[truth], scores[~truth]
+    return np.mean([(a > b) + (a == b) / 2 for a in yes for b in no])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 30), st.integers(2, 30))
+def test_the_area_is_its_definition_and_its_variance_delongs(seed, positives, negatives):
+    random = np.random.default_rng(seed)
+    truth = np.arange(positives + negatives) < positives
+    scores = np.round(random.normal(truth * 1.0, 1.0), 1)        # rounded: ties
+    found = auc(scores, truth)
+    assert found.value == pytest.approx(_mann_whitney(scores, truth))
+    psi = np.array([[(a > b) + (a == b) / 2 for b in scores[~truth]] for a in scores[truth]])
+    variance = psi.mean(1).var(ddof=1) / positives + psi.mean(0).var(ddof=1) / negatives
+    assert found.error**2 == pytest.approx(variance)
+    assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
+def test_perfect_and_reversed_scores_have_an_interval_too():
+    truth = [True] * 20 + [False] * 30
+    perfect, reverse = auc(range(50, 0, -1), truth), auc(range(50), truth)
+    assert (perfect.value, reverse.value) == (1.0, 0.0)
+    assert (perfect.low, perfect.high) == pytest.approx((0.8316, 1.0), abs=1e-4)
+    assert (reverse.low, reverse.high) == pytest.approx((0.0, 0.1684), abs=1e-4)
+
+
+@pytest.mark.parametrize(("scores", "truth", "said"), [
+    ([1, 2], [True], "2 scores for 1 cases"), ([1, 2], [True, True], "an area needs both"),
+    ([1, float("nan")], [True, False], "one number a case"),
+])  # fmt: skip
+def test_no_area_of_what_is_none(scores, truth, said):
+    with pytest.raises(WrongUse, match=said):
+        auc(scores, truth)
+
+
+def test_two_areas_on_the_same_cases():
+    random = np.random.default_rng(5)
+    truth = random.random(300) < 0.4
+    weak = random.normal(truth * 0.8, 1)
+    strong = weak + truth * 1.0
+    better = compare_auc(weak, strong, truth)
+    assert better.value == pytest.approx(auc(strong, truth).value - auc(weak, truth).value)
+    assert better.low > 0
+    assert better.p < 1e-6
+    same = compare_auc(weak, weak, truth)
+    assert (same.value, same.p) == (0.0, 1.0)
+    # Shared noise cancels: paired, the interval is narrower than that of two areas by themselves.
+    apart = np.hypot(auc(weak, truth).error, auc(strong, truth).error)
+    assert (better.high - better.low) / 2 < 1.96 * apart
+
+
+def test_mcnemar_counts_only_where_they_differ():
+    first, second = [True] * 50 + [False] * 12, [True] * 50 + [True] * 10 + [False] * 2
+    assert mcnemar_p(first, second) == pytest.approx(2 / 2**10)
+    assert mcnemar_p(first, first) == 1.0
+
+
+def test_non_inferiority_by_a_declared_margin():
+    gains = np.random.default_rng(6).normal(-0.005, 0.02, 60)
+    close, strict = (non_inferiority(gains, names(60), margin=margin, seed=1) for margin in (0.02, 0.001))
+    assert (close.shown, strict.shown) == (True, False)
+    assert close.lower < close.difference < 0
+
+
+def test_holm_by_hand():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+
+
+def test_how_many_patients():
+    assert patients_for_mean(0.03, width=0.01) == 139            # El Jurdi 2023: 100 to 200 for 1 % at SD 3 %
+    needed = patients_for_share(0.95, at_least=0.9)
+    assert proportion(int(0.95 * needed), needed).exact_low >= 0.9
+    assert proportion(int(0.95 * (needed - 1)), needed - 1).exact_low < 0.9
+    assert patients_for_share(0.9, at_least=0.9) is None

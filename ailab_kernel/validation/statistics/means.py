@@ -1,4 +1,4 @@
-"""Intervals that take the patient as the unit: whoever has two studies counts once when we ask how sure we are."""
+"""Means with an interval that takes the patient as the unit: whoever has two studies counts once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def mean_interval(values: Sequence[float], patients: Sequence[str], *, seed: int
     level
         Coverage wished for.
     """
-    sums, counts = _by_patient(values, patients)
+    sums, counts = by_patient(values, patients)
     mean = float(sums.sum() / counts.sum())
     if len(sums) < 2 or np.ptp(sums / counts) == 0:
         return Interval(mean, mean, mean, len(values), len(sums))
@@ -62,8 +62,8 @@ def mean_interval(values: Sequence[float], patients: Sequence[str], *, seed: int
     return Interval(mean, float(low), float(high), len(values), len(sums))
 
 
-def _by_patient(values: Sequence[float], patients: Sequence[str] | range) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of values and number of cases, one entry a patient."""
+def by_patient(values: Sequence[float], patients: Sequence[str] | range) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of values and the number of cases, one entry a patient, each shape (patients,)."""
     _, group = np.unique(np.asarray(patients), return_inverse=True)
     return np.bincount(group, weights=np.asarray(values, float)), np.bincount(group).astype(float)
 
@@ -78,27 +78,3 @@ def _levels(means: np.ndarray, left_out: np.ndarray, mean: float, level: float) 
     acceleration = float((spread**3).sum()) / (6 * power) if power else 0.0
     ends = [normal.inv_cdf((1 - level) / 2), normal.inv_cdf((1 + level) / 2)]
     return [normal.cdf(bias + (bias + end) / (1 - acceleration * (bias + end))) for end in ends]
-
-
-def paired_p(differences: Sequence[float], patients: Sequence[str] = ()) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; 1 when nothing differs.
-
-    With ``patients``, one for each difference, a patient's differences are averaged first: the test takes its
-    observations as independent, and two studies of one patient are not.
-    """
-    from scipy.stats import wilcoxon
-
-    sums, counts = _by_patient(differences, patients if len(patients) else range(len(differences)))
-    # 0.6 - 0.5 and 0.8 - 0.7 are the same difference; their last bits must not rank them.
-    found = np.round(sums / counts, 9)
-    return float(wilcoxon(found).pvalue) if np.any(found) else 1.0
-
-
-def wilson(successes: int, total: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a proportion (JASA 1927)."""
-    if not total:
-        return 0.0, 1.0
-    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
