@@ -8,11 +8,11 @@ transaction. A file without a row is left from a crash before the promise; sent 
 import fcntl
 import hashlib
 import os
-import queue
 import shutil
 import tempfile
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,6 @@ from .look import Misfit, look
 
 KEPT_FOLDER, ASIDE_FOLDER, INCOMING = "kept", "aside", ".incoming"
 _HEAD_BYTES = 1 << 16                          # of a data set, looked at before its file is read
-_BATCH = 256
 _RESERVE = 64 << 20                            # bytes that stay free, for the ledger
 
 
@@ -65,9 +64,8 @@ class Inbox:
         self._incoming = Path(tempfile.mkdtemp(dir=folder / INCOMING))
         self._lock = (self._incoming / ".lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._waiting: queue.SimpleQueue[tuple[Arrival, Future[str]] | None] = queue.SimpleQueue()
-        self._clerk = threading.Thread(target=self._write_down, name="ledger", daemon=True)
-        self._clerk.start()
+        self._waiting: deque[tuple[Arrival, Future[str]]] = deque()
+        self._turn = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -98,36 +96,27 @@ class Inbox:
             The ledger did not take it.
         """
         done: Future[str] = Future()
-        self._waiting.put((arrival, done))
+        self._waiting.append((arrival, done))
+        with self._turn:                       # whoever's turn it is writes for all that wait
+            if not done.done():
+                self._write_down()
         return done.result()
 
     def close(self) -> None:
-        """Write down what waits, and let the folder go."""
-        self._waiting.put(None)
-        self._clerk.join()
+        """Let the folder go."""
         self._lock.close()
         shutil.rmtree(self._incoming, ignore_errors=True)
 
     def _write_down(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch = [first]
-            while len(batch) < _BATCH:
-                try:
-                    one = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if one is None:                # closing: what waits is written first
-                    self._waiting.put(None)
-                    break
-                batch.append(one)
-            try:
-                states = self.ledger.keep([arrival for arrival, _ in batch])
-            except AilabError as error:
-                for _, done in batch:
-                    done.set_exception(error)
-            else:
-                for (_, done), state in zip(batch, states, strict=True):
-                    done.set_result(state)
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            states = self.ledger.keep([arrival for arrival, _ in batch])
+        except AilabError as error:
+            for _, done in batch:
+                done.set_exception(error)
+        else:
+            for (_, done), state in zip(batch, states, strict=True):
+                done.set_result(state)
 
     def _sweep(self) -> None:
         """Remove what receivers that are dead left unfinished; a living one holds its lock."""
