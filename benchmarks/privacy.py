@@ -19,9 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.deidentify.archive import write
+from tests.privacy.battery.pictures import KINDS
 from tests.privacy.battery.planting import KEY, rows
 from tests.privacy.battery.scoring import Score, Scorer, table
-from tests.privacy.battery.test_battery import cases
+from tests.privacy.battery.test_battery import burned_cases, cases
 
 ROOT = Path(__file__).parents[1]
 PEERS, DOCS, WORKER = ROOT / "build" / "peers", ROOT / "docs", ROOT / "benchmarks" / "deidentify" / "worker.py"
@@ -63,8 +64,8 @@ def run(tool: str, python: Path, source: Path, target: Path) -> dict[str, object
 
 
 def scores(tools: Mapping[str, Path], folder: Path) -> dict[str, Score]:
-    """The battery, every row of the key, through every tool."""
-    planted = list(cases(rows(SHARED / KEY), (1, 2)))
+    """The battery, every row of the key and pictures of every kind, through every tool."""
+    planted = [*cases(rows(SHARED / KEY), (1, 2)), *burned_cases((1, 2), KINDS * 3)]
     source = folder / "battery"
     source.mkdir()
     for number, case in enumerate(planted):

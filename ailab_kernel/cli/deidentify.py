@@ -1,4 +1,4 @@
-"""``ailab deidentify``: a folder of DICOM files without its patients."""
+"""``ailab deidentify``: a folder of DICOM files, or a whole archive, without its patients."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,12 +7,13 @@ import typer
 
 from ailab_kernel.ground.errors import WrongUse
 
+from .asked import catalog_here
 from .show import AsJson, line, show
 
 
 def deidentify(
-    source: Annotated[Path, typer.Argument(help="Folder of DICOM files; it is only read.")],
-    out: Annotated[Path, typer.Argument(help="New folder, or one that the same command began: it goes on there.")],
+    source: Annotated[str, typer.Argument(help="Folder of DICOM files, or an archive's URL; it is only read.")],
+    out: Annotated[str, typer.Argument(help="New folder, one that the same command began, or an archive's URL.")],
     *,
     key_file: Annotated[Path, typer.Option(help="32 random bytes or more, mode 600: openssl rand 32 > KEY.")],
     profile: Annotated[str, typer.Option(help="basic, research or longitudinal; more options as +uids.")] = "research",
@@ -21,11 +22,13 @@ def deidentify(
     keep_technical: Annotated[bool, typer.Option(help="Let technical text on screens and ultrasound stay.")] = False,
     hold: Annotated[bool, typer.Option(help="Hold objects in which text is expected and none was found.")] = False,
     sheets: Annotated[Path | None, typer.Option(help="Folder for pages to review; they show patients.")] = None,
-    processes: Annotated[int, typer.Option(help="How many files at once; 0: one a core.")] = 0,
+    journal: Annotated[Path | None, typer.Option(help="Folder of journal and report, if OUT is an archive.")] = None,
+    processes: Annotated[int, typer.Option(help="How many files or studies at once; 0: one a core.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """De-identify by PS3.15 annex E and prove it. Example: ailab deidentify ./in ./out --key-file site.key."""
-    from ailab_kernel.privacy.folder import Treatment, deidentify_folder
+    from ailab_kernel.datasets.deidentified import deidentify_place, place_of
+    from ailab_kernel.privacy.bulk import Treatment
     from ailab_kernel.privacy.pixels.redact import Pixels
     from ailab_kernel.privacy.rules.profile import profile_of
     from ailab_kernel.privacy.rules.standins import keyed, read_key
@@ -37,18 +40,23 @@ def deidentify(
         raise WrongUse(msg)
     treatment = Treatment(profile_of(profile), key, documents, pixels=Pixels(pixels), keep_technical=keep_technical,
                           hold=hold, sheets=sheets)  # fmt: skip
-    report = deidentify_folder(source, out, treatment, processes=processes or None)
-    show(report, as_json=as_json, table=lambda: _table(report, out))
+    catalog = catalog_here()
+    report = deidentify_place(place_of(source), place_of(out), treatment, journal=journal, processes=processes or None,
+                              audit=catalog.audit if catalog else None)  # fmt: skip
+    show(report, as_json=as_json, table=lambda: _table(report, str(journal or out)))
     if report["refused"] or not report["written"]:
         raise typer.Exit(1)
 
 
-def _table(report: dict[str, Any], out: Path) -> None:
-    line(f"{report['written']} of {report['files']} files de-identified in {out}; "
-         f"{report['values_searched']} values of the originals searched in them, none met")  # fmt: skip
+def _table(report: dict[str, Any], where: str) -> None:
+    line(f"{report['written']} of {report['files']} files de-identified; {report['values_searched']} values of the "
+         f"originals searched in them, none met")  # fmt: skip
     counts = ", ".join(f"{letter} {number}" for letter, number in report["counts"].items())
     line(f"attributes by action (PS3.15 E.1.1): {counts}")
     line(f"pixels: {report['pixels']['read']} objects read for text, {report['pixels']['masked']} masked")
-    line(f"{len(report['texts_to_review'])} cleaned texts to review: {out / 'deidentified.json'}")
+    line(f"{len(report['texts_to_review'])} cleaned texts to review: {Path(where) / 'deidentified.json'}")
     for one in report["refused"]:
-        line(f"set aside: file {one['number']} of the input, by path: {one['reason']}")
+        place = f"file {one['number']} of the input, by path" if "study" not in one else \
+            f"study {one['study']}, object {one['number']} by UID" if "number" in one else f"study {one['study']}"
+        named = f" (its stand-in is {one['instance']})" if "instance" in one else ""
+        line(f"set aside: {place}{named}: {one['reason']}")

@@ -188,6 +188,9 @@ def _keep(catalog: "Catalog", volume: Volume, *, patient: str, gate: _Gate) -> I
         "reason": gate.reason if gate.scrubbed else "",
         "privacy": gate.privacy,
     }
+    if gate.scrubbed:
+        catalog.audit("deidentify", series=volume.series_uid, instances=str(gate.scrubbed),
+                      options=",".join(ENTRY.options))  # fmt: skip
     catalog.audit("intake", series=volume.series_uid, image=str(body["image"]), reason=str(body["reason"]),
                   options=",".join(gate.privacy.get("options", ())))  # fmt: skip
     return _image(catalog.append(KIND, body, name=volume.series_uid))

@@ -12,13 +12,13 @@ from ailab_kernel import __version__
 from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.ids import sha256
 
+from .elements import elements_of, read, texts_of, vr_of
 from .pixels.redact import Redactor
-from .raw import elements_of, texts_of, vr_of
-from .reading import read
 from .rules.profile import Action, Profile
 from .rules.standins import moved
 from .rules.table import EDITION
-from .scrub import Scrubbed, Scrubber, identifying
+from .scrub import Scrubbed, Scrubber
+from .treating import identifying
 
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SHORTEST = 4                                  # shorter values are met by chance in any kilobyte

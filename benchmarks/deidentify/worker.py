@@ -12,28 +12,25 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ailab_kernel.privacy.scrub import Scrubber
 
 One = Callable[[Path, Path], None]
 KEY = bytes(range(32))
 
 
 def ailab() -> One:
-    from ailab_kernel.privacy.rules.profile import profile_of
-    from ailab_kernel.privacy.rules.standins import StandIns, keyed
-    from ailab_kernel.privacy.scrub import Scrubber
-
-    scrubber = Scrubber(profile_of("research"), StandIns(keyed(KEY)))
+    scrubber = _scrubber()
     return lambda source, target: target.write_bytes(scrubber.scrub(source).file()) and None
 
 
 def ailab_proven() -> One:
     """With the certificate: every value of the original searched in every byte of the output, and its SHA-256."""
-    from ailab_kernel.privacy.rules.profile import profile_of
-    from ailab_kernel.privacy.rules.standins import StandIns, keyed
-    from ailab_kernel.privacy.scrub import Scrubber
     from ailab_kernel.privacy.verify import prove
 
-    scrubber = Scrubber(profile_of("research"), StandIns(keyed(KEY)))
+    scrubber = _scrubber()
 
     def one(source: Path, target: Path) -> None:
         _, file, certificate = prove(scrubber, source.read_bytes())
@@ -41,6 +38,16 @@ def ailab_proven() -> One:
             target.write_bytes(file)
 
     return one
+
+
+def _scrubber() -> "Scrubber":
+    """As ``ailab deidentify`` has it: pixels are looked at where its rules do not clear them."""
+    from ailab_kernel.privacy.pixels.redact import Pixels, Redactor
+    from ailab_kernel.privacy.rules.profile import profile_of
+    from ailab_kernel.privacy.rules.standins import StandIns, keyed
+    from ailab_kernel.privacy.scrub import Scrubber
+
+    return Scrubber(profile_of("research"), StandIns(keyed(KEY)), pixels=Redactor(Pixels.DETECT))
 
 
 def dicom_anonymizer() -> One:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ailab_kernel.datasets.export import export_dataset
 from ailab_kernel.datasets.phantom_dicom import to_dicom
 from ailab_kernel.datasets.phantoms import make, random_phantom
 from ailab_kernel.datasets.styles import STYLES
@@ -53,13 +54,18 @@ def leaks_in(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    found = open_lab(home=tmp_path_factory.mktemp("canary") / "lab")
-    study = make(random_phantom(640_001, style=STYLES["general-hospital"], size=SIZE, spacing_mm=SPACING))
-    instances, seg = to_dicom(study)
-    for ds in (*instances, seg):
-        for keyword, value in PERSON.items():
-            setattr(ds, keyword, value)
-    found.archive.store([*instances, seg])
+    """Three of the family, so that patients can be split; folders and files of the archive are called as they are."""
+    home = tmp_path_factory.mktemp("canary") / "lab"
+    for number in range(3):
+        study = make(random_phantom(640_001 + number, style=STYLES["general-hospital"], size=SIZE, spacing_mm=SPACING))
+        instances, seg = to_dicom(study)
+        folder = home / "archive" / f"Zubrowka Ottokar {number}"
+        folder.mkdir(parents=True)
+        for place, ds in enumerate((*instances, seg)):
+            for keyword, value in (PERSON | {"PatientID": f"ZK-90817-X{number}"}).items():
+                setattr(ds, keyword, value)
+            ds.save_as(folder / f"ZUBROWKA {place}.dcm", enforce_file_format=True)
+    found = open_lab(home=home)
     return found
 
 
@@ -82,19 +88,44 @@ def run(lab, folder: Path, source: str, **parameters: str):
 
 
 def test_the_whole_demo_names_nobody(lab, tmp_path, capfd):
+    """Annotate, train, validate, infer; everything that they leave behind, print and export."""
     studies = lab.archive.search()
-    task = lab.annotate(studies, label="heart wall", assist="heart-wall@general", reader="reference", reason="canary")
-    data = lab.datasets.freeze("heart-wall-canary", task.accepted(), split=(0.0, 0.0, 1.0))
-    report = lab.validate(model="heart-wall@general", dataset=data.ref)
-    lab.infer(model="heart-wall@general", studies=studies, store=False)
-    export_report(lab.workspace.catalog, report, tmp_path / "out" / "report")
-    lab.models.export("heart-wall@general", tmp_path / "out" / "model")
-    (tmp_path / "out" / "data.json").write_text(json.dumps([vars(case) for case in data.cases], default=dict))
+    words = {"label": "heart wall", "assist": "heart-wall@general", "reader": "reference", "reason": "canary"}
+    learned = lab.datasets.freeze("canary", lab.annotate(studies[:2], **words).accepted(), split=(0.5, 0.5, 0.0))
+    unseen = lab.datasets.freeze("canary-check", lab.annotate(studies[2:], **words).accepted(), split=(0.0, 0.0, 1.0))
+    run = lab.train(learned.ref, base="heart-wall@general", epochs=1)
+    report = lab.validate(model=run.model, dataset=unseen.ref)
+    inferred = lab.infer(model=run.model, studies=studies[2:])
+    assert {one.state for one in lab.reports()} == {"done"}
+    for number, one in enumerate((run.report, report, inferred)):
+        export_report(lab.workspace.catalog, one, tmp_path / "out" / f"report {number}")
+    lab.models.export(run.model.ref, tmp_path / "out" / "model")
+    export_dataset(lab.workspace.catalog, learned, tmp_path / "out" / "data")
     assert lab.workspace.catalog.found(["Zubrowka", "ACZK554433"]), "the gate taught the index"
     told = capfd.readouterr()
     assert not [value for value in PLANTED if value in (told.out + told.err).lower()]
     assert leaks_in(lab.home) == leaks_in(tmp_path) == []
-    assert json.loads(lab.workspace.catalog.audit_trail()[-1]["detail"])["model"] == "heart-wall@1"
+    trail = lab.workspace.catalog.audit_trail()
+    assert not [value for value in PLANTED if value in json.dumps(trail).lower()]
+    assert json.loads(trail[-2]["detail"])["model"] == run.model.ref
+
+
+def test_a_step_that_fails_names_nobody(lab, capfd):
+    """Every file is cut off, in a folder that is called as the patient is."""
+    studies = lab.archive.search()
+    slices = sorted((lab.home / "archive").rglob("*.dcm"))
+    whole = {path: path.read_bytes() for path in slices}
+    for path in slices:
+        path.write_bytes(whole[path][:len(whole[path]) // 2])
+    try:
+        report = lab.infer(model="heart-wall@general", studies=studies[:1], store=False)
+    finally:
+        for path in slices:
+            path.write_bytes(whole[path])
+    told = capfd.readouterr()
+    assert report.metrics["failed"] == 1
+    assert not [value for value in PLANTED if value in (told.out + told.err).lower()]
+    assert leaks_in(lab.home) == []
 
 
 @pytest.mark.parametrize("way", LEAKS)

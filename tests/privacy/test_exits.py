@@ -242,10 +242,10 @@ def test_a_saved_notebook_is_marked_and_an_export_refused(catalog, monkeypatch):
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
-    from ailab_kernel.reports import saving
+    from ailab_kernel.reports.jupyter import saving
 
-    saving._catalog.cache_clear()
-    manager = LargeFileManager(root_dir=str(Path.cwd()), pre_save_hook="ailab_kernel.reports.saving.mark")
+    saving.catalog.cache_clear()
+    manager = LargeFileManager(root_dir=str(Path.cwd()), pre_save_hook="ailab_kernel.reports.jupyter.saving.mark")
     content = json.loads(book(outputs=[{"output_type": "stream", "name": "stdout", "text": "Quixano"}]))
     for cell in content["cells"]:
         cell["id"] = f"c{id(cell)}"
@@ -253,7 +253,7 @@ def test_a_saved_notebook_is_marked_and_an_export_refused(catalog, monkeypatch):
     saved = manager.get("a.ipynb")["content"]
     told = saved["metadata"]["ailab"]
     assert (told["shareable"], told["identifiers"][0][:44]) == (False, "PatientName in this notebook, cell 2, output")
-    exporter = HTMLExporter(config=Config(Exporter={"preprocessors": ["ailab_kernel.reports.saving.Guarded"]}))
+    exporter = HTMLExporter(config=Config(Exporter={"preprocessors": ["ailab_kernel.reports.jupyter.saving.Guarded"]}))
     with pytest.raises(ExitBlocked, match="cell 2"):
         exporter.from_notebook_node(saved)
     saved["cells"][1]["outputs"] = []
@@ -261,4 +261,4 @@ def test_a_saved_notebook_is_marked_and_an_export_refused(catalog, monkeypatch):
     clean = manager.get("a.ipynb")["content"]
     assert "ailab" not in clean["metadata"]
     assert "<html" in exporter.from_notebook_node(clean)[0]
-    saving._catalog.cache_clear()
+    saving.catalog.cache_clear()

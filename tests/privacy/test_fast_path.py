@@ -11,10 +11,10 @@ from pydicom.encaps import encapsulate
 
 from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.errors import DicomError
-from ailab_kernel.privacy import writing
-from ailab_kernel.privacy.reading import _plain
+from ailab_kernel.privacy.elements import writing
+from ailab_kernel.privacy.elements.reading import _plain
+from ailab_kernel.privacy.elements.writing import by_pydicom, file_of
 from ailab_kernel.privacy.rules.text import Cleaner
-from ailab_kernel.privacy.writing import by_pydicom, file_of
 from tests.conftest import FULL_BATTERY
 from tests.objects.drawings import encoded
 

@@ -96,6 +96,7 @@ def test_what_cannot_be_done_is_told_by_number_and_the_rest_goes_on(tmp_path):
     reasons = [one["reason"] for one in report["refused"]]
     assert reasons[0] == "no DICOM file"
     assert "Alonso" not in json.dumps(report)
+    assert "1.2.276.0.77" not in json.dumps(report), "no UID of an original"
     assert any("cut off" in one or "malformed" in one for one in reasons)
     assert any("holds a document" in one for one in reasons)
     assert any("another object with the same SOP Instance UID" in one for one in reasons)
@@ -118,6 +119,7 @@ def test_folders_that_lie_in_each_other_or_hold_something_are_refused(tmp_path):
     for source, target in (("in", "in"), ("in", "in/out"), ("in/Quixano 0", "in"), ("in", "full"), ("none", "out")):
         with pytest.raises(WrongUse):
             deidentify_folder(tmp_path / source, tmp_path / target, TREATMENT)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["full", "in"], "nothing was begun"
 
 
 @pytest.mark.slow

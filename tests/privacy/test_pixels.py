@@ -15,8 +15,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLEL
 
 from ailab_kernel.dicom.parsing import is_dicom
 from ailab_kernel.privacy.pixels.boxes import Box, Text
-from ailab_kernel.privacy.pixels.frames import Frames
-from ailab_kernel.privacy.pixels.reader import Reader, _engine, views
+from ailab_kernel.privacy.pixels.pictures.frames import Frames
+from ailab_kernel.privacy.pixels.pictures.reader import Reader, _engine, views
 from ailab_kernel.privacy.pixels.redact import Pixels, Redaction, Redactor
 from ailab_kernel.privacy.pixels.risk import Look, Risk
 from ailab_kernel.privacy.pixels.search import Found

@@ -11,8 +11,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLEL
 
 from ailab_kernel.ground.errors import DicomError
 from ailab_kernel.privacy.pixels.boxes import Box
-from ailab_kernel.privacy.pixels.frames import Frames
-from ailab_kernel.privacy.pixels.masking import clear_spare_bits, mask
+from ailab_kernel.privacy.pixels.pictures.frames import Frames
+from ailab_kernel.privacy.pixels.pictures.masking import clear_spare_bits, mask
 from tests.services import need_service
 
 from .burned import anatomy, image

@@ -101,12 +101,12 @@ def test_other_words_are_not(words):
 
 
 @pytest.mark.parametrize("words", ["120 kV", "R", "WW 400 WL: 40", "3.3 cm", "12 x 8 mm", "CTDIvol 12.5 mGy", "64%", "TIs 0.4 MI 1.4",
-                                   "DLP 512.3 mGy*cm", "Frame 3/60", "512x512"])  # fmt: skip
+                                   "DLP 512.3 mGy*cm", "Frame 3/60", "512x512", "5-mAs-"])  # fmt: skip
 def test_technical_text(words):
     assert is_technical(words)
 
 
-@pytest.mark.parametrize("words", ["Quixano", "20240229", "29/02/2024", "10:15:00", "12345678", "Argamasilla 120 kV", "M/72"])
+@pytest.mark.parametrize("words", ["Quixano", "20240229", "29/02/2024", "10:15:00", "12345678", "Argamasilla 120 kV", "M/72", "4711-77", "12-Alonso-"])
 def test_text_that_is_not_technical(words):
     assert not is_technical(words)
 

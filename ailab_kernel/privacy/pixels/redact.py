@@ -12,9 +12,8 @@ from pydicom import Dataset
 from ailab_kernel.privacy.rules.text import Cleaner
 
 from .boxes import Box, outside
-from .frames import Frames
-from .masking import Boxes, clear_spare_bits, mask
-from .reader import Reader
+from .pictures import Frames, Reader, mask
+from .pictures.masking import Boxes, clear_spare_bits
 from .risk import Look, Risk, risk_of
 from .search import Found, Search
 from .texts import Judge, known_in

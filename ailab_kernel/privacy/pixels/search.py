@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .boxes import Box, Text
-from .frames import Frames
-from .reader import Reader
+from .pictures import Frames, Reader
 from .risk import Risk
 from .texts import Fate, Judge
 

@@ -26,6 +26,8 @@ _UNITS = (r"KV|KVP|MA|MAS|MSEC|MS|S|SEC|MIN|MM|CM|M|UM|HZ|KHZ|MHZ|DB|FPS|DEG|CM/
 _NUMBER = r"[-+±<>=~]?\d{1,4}(?:[.,]\d{1,3})?"
 _TECHNICAL = re.compile(rf"(?:{_NUMBER}(?:{_UNITS})?|(?:{_UNITS})|{_NUMBER}[X×/*]{_NUMBER}(?:{_UNITS})?|"
                         r"[-+.·:=()\[\]/*×|<>#]+)")  # fmt: skip
+# What lies between words; a stroke beside a number and its unit is read as a hyphen.
+_BETWEEN = re.compile(r"[\s,;]+|(?<=[^\d\s]):|:(?=\s|$)|(?<=\d)-(?=[A-Z])|-(?=\W*$)")
 
 
 class Fate(StrEnum):
@@ -75,7 +77,7 @@ class Judge:
 
 def is_technical(words: str) -> bool:
     """Whether every word is a number with or without a unit, a marker of orientation or a word of a scanner's."""
-    parts = [part for part in re.split(r"[\s,;]+|(?<=[^\d\s]):|:(?=\s|$)", _plain(words)) if part]
+    parts = [part for part in _BETWEEN.split(_plain(words)) if part]
     return all(part.strip(".()[]").replace("L", "I") in _words() or _TECHNICAL.fullmatch(part) for part in parts)
 
 

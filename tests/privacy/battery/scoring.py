@@ -10,25 +10,29 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 
+import numpy as np
 from pydicom import DataElement, Dataset, dcmread
 
+from .pictures import Mark
 from .planting import CATEGORIES, Planted
 from .studies import ROOT, SYLLABLES, Person
 
 ORDER = ("tag retained", "text not null", "text removed", "text retained", "date shifted", "UID changed", "UID consistent",
          "patient ID consistent", "pixels hidden", "pixels retained")  # fmt: skip
 PIXELS = frozenset({"pixels hidden", "pixels retained"})
+_LEGIBLE = 0.2                                 # of the contrast that a letter had
 LEAK = re.compile(rb"(?:%s){2,}" % "|".join(SYLLABLES).encode() + rb"|" + re.escape(ROOT).encode())
 
 
 @dataclass(frozen=True)
 class Case:
-    """One object as it went in."""
+    """One object as it went in; ``marks`` are texts in every frame of its pixels."""
 
     kind: str
     person: Person
     file: bytes
-    planted: tuple[Planted, ...]
+    planted: tuple[Planted, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass
@@ -93,8 +97,23 @@ class Scorer:
         shifted = _shift(before.StudyDate, str(after.get("StudyDate", "")))
         self.score.count("date shifted", bool(shifted) and shifted == self._days.setdefault(case.person.number, shifted),
                          f"{case.kind} StudyDate")  # fmt: skip
-        if "PixelData" in before:
+        if case.marks:
+            self._burned(case, before, after)
+        elif "PixelData" in before:
             self.score.count("pixels retained", after.get("PixelData") == before.PixelData, case.kind)
+
+    def _burned(self, case: Case, before: Dataset, after: Dataset) -> None:
+        """No letter of a text that identifies is left, and whatever lies further away than a letter and a half is as it was."""
+        was = _frames(before)
+        now = _frames(after) if "PixelData" in after else None
+        good = now is not None and now.shape == was.shape
+        outside = np.ones(was.shape[1:3], bool)
+        for number, mark in enumerate(case.marks):
+            mark.place.grown(3 * min(mark.ink.shape) // 2, shape=outside.shape).of(outside)[...] = False
+            for index, frame in enumerate(was):
+                self.score.count("pixels hidden", good and _hidden(mark, frame, now[index]),
+                                 f"{case.kind} line {number} frame {index}")  # fmt: skip
+        self.score.count("pixels retained", good and np.array_equal(now[:, outside], was[:, outside]), case.kind)
 
     def _same(self, known: dict[str, str], one: str, other: str) -> bool:
         """Whether a value always becomes the same, and no two become one."""
@@ -123,6 +142,27 @@ _CHECKS: Mapping[str, Callable[[Planted, DataElement | None, str], bool]] = {
     "UID changed": lambda one, now, text: one.gone[0] not in text,
     "pixels hidden": lambda one, now, text: not any(word in text for word in one.gone),
 }
+
+
+def _frames(ds: Dataset) -> np.ndarray:
+    """Values as a viewer has them: (frames, rows, columns, samples)."""
+    values = ds.pixel_array
+    values = values if ds.get("NumberOfFrames") else values[None]
+    return values if values.ndim == 4 else values[..., None]
+
+
+def _hidden(mark: Mark, was: np.ndarray, now: np.ndarray) -> bool:
+    """Whether in no piece of the text, as wide as it is high, ink stands out of its ground any more."""
+    seen, left = (mark.place.of(frame).astype(np.float32).mean(axis=2) for frame in (was, now))
+    step = mark.ink.shape[0]
+    for at in range(0, mark.ink.shape[1], step):
+        piece = np.s_[:, at:at + step]
+        ink = mark.ink[piece]
+        if ink.any() and not ink.all():
+            before, after = (abs(one[piece][ink].mean() - one[piece][~ink].mean()) for one in (seen, left))
+            if after > _LEGIBLE * before:
+                return False
+    return True
 
 
 def table(scores: Mapping[str, Score]) -> str:

@@ -16,8 +16,8 @@ from pydicom.uid import JPEG2000, ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSL
 
 from ailab_kernel.dicom.codecs import keep_stored_bits, stored_dtype
 from ailab_kernel.dicom.parsing import guarded
+from ailab_kernel.privacy.pixels.boxes import Box
 
-from .boxes import Box
 from .frames import Frames, Native
 
 Boxes = Mapping[int, Sequence[Box]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .boxes import Box, Text
+from ailab_kernel.privacy.pixels.boxes import Box, Text
 
 # Larger pictures are read in tiles that share a margin, so that no line of usual height is cut in all of them.
 _TILE, _MARGIN = 1536, 192

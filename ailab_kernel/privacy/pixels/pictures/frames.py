@@ -13,8 +13,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian
 from ailab_kernel.dicom.codecs import MAX_FRAME_BYTES, decode_frame, keep_stored_bits, stored_dtype
 from ailab_kernel.dicom.parsing import guarded
 from ailab_kernel.ground.errors import DicomError
+from ailab_kernel.privacy.pixels.boxes import Box
 
-from .boxes import Box
 from .reader import views
 
 _HALVED = "YBR_FULL_422"
