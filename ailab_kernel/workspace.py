@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from ailab_kernel.ground.errors import SettingsError
+from ailab_kernel.ground.references import without_password
 from ailab_kernel.ground.settings import PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class Workspace:
         if self.settings.service:
             from ailab_kernel.ground.remote_catalog import RemoteCatalog
 
-            return RemoteCatalog(self.settings.service, token_env=token_variable(), cache=self.cache / "objects")
+            return RemoteCatalog(self.settings.service, token_env=token_variable(), cache=self.cache / "objects",
+                                 ca=self.settings.service_ca)  # fmt: skip
         from ailab_kernel.ground.sql_catalog import SqlCatalog
 
         return SqlCatalog(**self.trusted_parts())
@@ -91,10 +94,12 @@ class Workspace:
     def archive_url(self) -> str:
         """The archive's URL, a folder with its full path; behind the hub the service's proxy, unless one was named."""
         if self.settings.service and self.settings.archive == Settings.model_fields["archive"].default:
-            return f"dicomweb+{self.settings.service.rstrip('/')}/dicom-web?token_env={token_variable()}"
+            told = {"token_env": token_variable(), "ca": self.settings.service_ca}
+            options = urlencode({key: value for key, value in told.items() if value})
+            return f"dicomweb+{self.settings.service.rstrip('/')}/dicom-web?{options}"
         scheme, _, rest = self.settings.archive.partition(":")
         relative = scheme == "folder" and not rest.startswith("/")
-        return f"folder:{self.home / rest}" if relative else self.settings.archive
+        return f"folder:{self.home / rest}" if relative else without_password(self.settings.archive)
 
     def __reduce__(self) -> tuple[type["Workspace"], tuple[Settings]]:
         """Travel to a worker as settings; it opens its own archive and catalog there."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from hub_config import trusted
 from hub_config.house import HERE, House
+from hub_config.witness import SERVICE as WITNESS
 
 _SERVICE = "access:services!service=ailab"
 
@@ -22,6 +23,7 @@ def services(house: House) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": "culler", "command": [sys.executable, "-m", "hub_config.culler"], **run},
         {"name": "check", "api_token": house.token("check")},
+        *([{"name": WITNESS, "api_token": house.token(WITNESS)}] if house.has_service else []),
         *([trusted.service(house) | run | _by_the_front(house, run)] if house.has_service else []),
     ]
     return [one | {"command": [*_with_the_hub(), *one["command"]]} if "command" in one else one for one in found]
@@ -54,4 +56,5 @@ def roles(house: House) -> list[dict[str, Any]]:
          "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"]},
         {"name": "checking", "services": ["check"],
          "scopes": ["admin:users!user=ailab-check", "delete:servers!user=ailab-check"]},
+        *([{"name": "witnessing", "services": [WITNESS], "scopes": [_SERVICE]}] if house.has_service else []),
     ]  # fmt: skip

@@ -148,6 +148,11 @@ class House:
         return f"http://{self.host}:{self.port(3) if secured else self.port(0)}/services/ailab"
 
     @property
+    def trusted_url(self) -> str:
+        """Where the trusted process itself listens, on this machine."""
+        return f"http://127.0.0.1:{self.port(3)}/services/ailab"
+
+    @property
     def provided(self) -> bool:
         """Whether a provider says who somebody is and in which groups (`hub_config.logins`)."""
         return os.environ.get("AILAB_HUB_LOGIN", "native") != "native"

@@ -7,6 +7,7 @@ from pathlib import Path
 from traitlets.config import Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ailab_kernel.fleet.guards import GUARDS
 from ailab_kernel.fleet.invitations import NAME
 from hub_config import access, logins, proxy, spawner
 from hub_config.house import HERE, open_house
@@ -33,9 +34,7 @@ c.Spawner.apply_user_options = spawner.apply_tier
 c.Spawner.start_timeout = spawner.START_TIMEOUT_S
 c.Spawner.http_timeout = 60
 c.Spawner.args = [f"--LabApp.app_settings_dir={HERE / 'labsettings'}", "--LabApp.extension_manager=readonly",
-                  "--ServerApp.allow_unauthenticated_access=False",
-                  "--ContentsManager.pre_save_hook=ailab_kernel.reports.saving.mark",
-                  "--Exporter.preprocessors=['ailab_kernel.reports.saving.Guarded']"]  # fmt: skip
+                  "--ServerApp.allow_unauthenticated_access=False", *GUARDS]  # fmt: skip
 if os.geteuid() == 0 and "uid" not in house.isolation:
     c.Spawner.args.append("--allow-root")
 c.merge({house.deployment["spawner"].rpartition(".")[2]: house.deployment["settings"]})

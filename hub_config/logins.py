@@ -55,7 +55,12 @@ def settings(house: House) -> dict[str, dict[str, Any]]:
     if named not in WAYS:
         msg = f"AILAB_HUB_LOGIN = {named[:40]!r}: one of {', '.join(WAYS)} is expected"
         raise SettingsError(msg)
-    return WAYS[named](house)
+    found = WAYS[named](house)
+    if house.has_service:
+        from hub_config.witness import witnessed
+
+        found["JupyterHub"]["authenticator_class"] = witnessed(found["JupyterHub"]["authenticator_class"], house)
+    return found
 
 
 def groups() -> Groups:

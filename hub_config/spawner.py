@@ -5,6 +5,7 @@
 
 import asyncio
 import html
+import os
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -119,6 +120,8 @@ class Tiered:
         }  # fmt: skip
         if house.has_service:
             env["AILAB_SERVICE"] = house.service_url
+            if house.service_url.startswith("https:") and os.environ.get("AILAB_HUB_TLS_CA"):
+                env["AILAB_SERVICE_CA"] = os.environ["AILAB_HUB_TLS_CA"]
         if house.deployment["rooms"]:
             paths = {"AILAB_ACTIVITY": house.activity(name), "AILAB_NOTICES": house.notices(name),
                      "AILAB_HOME": house.room(name) / "lab", "PYTHONSTARTUP": HERE / "kernel_start.py"}  # fmt: skip

@@ -6,13 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from ailab_kernel.fleet.room import Room
+from ailab_kernel.ground.errors import SettingsError
 from hub_config.house import HERE, House
 
 _LAB_MODE = 0o1771  # its user may add to the folder and pass through it; the hub's folder in it stays the hub's
 
 
 def service(house: House) -> dict[str, Any]:
-    """Return the hub's service ``ailab``; the lab's files are handed to its user before it starts."""
+    """Return the hub's service ``ailab``; the lab's files are handed to its user before it starts.
+
+    Raises
+    ------
+    SettingsError
+        It is told to speak TLS, which the hub's own proxy does for it.
+    """
+    if os.environ.get("AILAB_SERVICE_CERT"):
+        msg = ("AILAB_SERVICE_CERT is for a trusted process that listens beyond its machine; this hub's listens on "
+               "127.0.0.1 behind the proxy: leave it out, and give AILAB_HUB_TLS_CERT with its key")  # fmt: skip
+        raise SettingsError(msg)
     command = [sys.executable, "-m", "ailab_kernel.service"]
     uid = house.service_uid
     if uid:

@@ -62,6 +62,18 @@ def test_no_token_is_told(folder, monkeypatch):
         open_workspace(folder).catalog  # noqa: B018 - opening it is the test
 
 
+def test_a_password_in_the_archives_url_is_refused_and_not_repeated(folder, monkeypatch):
+    for url in ("dicomweb+http://anna:very-secret@127.0.0.1/x", "dicomweb+https://:very-secret@127.0.0.1/x"):
+        monkeypatch.setenv("AILAB_ARCHIVE", url)
+        for use in (lambda one: one.archive, lambda one: one.environment()):
+            with pytest.raises(SettingsError, match=r"USER@HOST .* \?password_env=NAME") as caught:
+                use(open_workspace(folder))
+            assert "very-secret" not in str(caught.value)
+    monkeypatch.setenv("AILAB_ARCHIVE", "dicomweb+http://anna@127.0.0.1/x?password_env=THE_PASSWORD")
+    monkeypatch.setenv("THE_PASSWORD", "very-secret")
+    assert open_workspace(folder).archive.url == "dicomweb+http://127.0.0.1/x"
+
+
 def test_a_part_of_its_own(folder):
     inner = open_workspace(folder).within(folder / "inner")
     assert (inner.home, inner.settings.catalog) == (folder / "inner", "")

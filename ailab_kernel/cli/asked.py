@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from ailab_kernel.archives.found import Studies
+    from ailab_kernel.ground.catalog import Catalog
     from ailab_kernel.lab import Lab
 
 Modality = Annotated[str, typer.Option(help="Modality, e.g. CT.")]
@@ -21,6 +22,16 @@ def open_lab(home: Path | None = None, *, archive: str | None = None) -> "Lab":
     from ailab_kernel.lab import open_lab as opened
 
     return opened(home=home, archive=archive)
+
+
+def catalog_here() -> "Catalog | None":
+    """Return the catalog of the lab whose settings hold here; None where there is no lab yet, which is not made."""
+    from ailab_kernel.workspace import open_workspace
+
+    workspace = open_workspace()
+    told = workspace.settings
+    known = told.service or told.catalog or (workspace.home / "catalog.sqlite").is_file()
+    return workspace.catalog if known else None
 
 
 def search(lab: "Lab", limit: int = 0, **words: str) -> "Studies":

@@ -10,6 +10,7 @@ from typing import Any
 
 from ailab_kernel.ground.errors import WrongUse
 
+from .guards import GUARDS
 from .profiles import ROLES, Profile
 from .site import Site
 
@@ -17,7 +18,7 @@ SERVICE, PORT = "ailab-service", 8600
 GPU = "nvidia.com/gpu"
 _HOME, _PROGRAM, _UID, _SERVICE_UID = "/lab", "/opt/ailab", 1000, 1001
 _ARGS = (f"--LabApp.app_settings_dir={_PROGRAM}/hub_config/labsettings", "--LabApp.extension_manager=readonly",
-         "--MappingKernelManager.cull_busy=False")  # fmt: skip
+         "--MappingKernelManager.cull_busy=False", *GUARDS)  # fmt: skip
 _CLOSED = {"nonPrivateIPs": False, "cloudMetadataServer": False}
 _TELLS = """\
 # Untested on a cluster: checked against the chart's schema only. For the chart jupyterhub of zero-to-jupyterhub 4.x:

@@ -60,7 +60,9 @@ EVENTS: Mapping[str, Event] = MappingProxyType({
     "started": Event("110100", "E", "110120", system="application"),
     "ended": Event("110100", "E", "110121", system="application"),
     "login": Event("110114", "E", "110122"),
-    "logout": Event("110114", "E", "110123"),
+    "hub-login": Event("110114", "E", "110122"),
+    "hub-logout": Event("110114", "E", "110123"),
+    "hub-login-failed": Event("110114", "E", "110122", "4"),
     "archive-search": Event("110112", "E", user="destination", system="source"),
     "archive-retrieve": Event("110102", "E", user="destination", system="source", stage="6"),
     "archive-retrieved": Event("110104", "R", user="destination", system="source", stage="6"),
@@ -78,8 +80,11 @@ EVENTS: Mapping[str, Event] = MappingProxyType({
     "exit-blocked": _ALERT,
     "exit-released": _ALERT,
     "identifier-met": _ALERT,
+    "reidentified": Event("110113", "E", "110132"),
+    "reidentify-unknown": _ALERT,
     "refused": _ALERT,
 })  # fmt: skip
+_ADDRESS, _AT_THE_HUB = "address", "hub-"       # a detail of the hub's lines: where somebody came from
 # What a detail of a line names: the code of its kind of ID.
 _OBJECTS = MappingProxyType({"study": "110180", "series": "112002"})
 
@@ -98,7 +103,8 @@ def message(line: Line, *, source: str) -> bytes:
     event, detail = EVENTS.get(name), json.loads(str(line["detail"]))
     root = Element("AuditMessage")
     _identify(root, event or Event("", "E"), line, name)
-    _participants(root, event or Event("", "E"), str(line["by"]), source)
+    address = detail.pop(_ADDRESS, "") if name.startswith(_AT_THE_HUB) else ""
+    _participants(root, event or Event("", "E"), who=((str(line["by"]), address), (source, "")))
     reported = SubElement(root, "AuditSourceIdentification", AuditSourceID=_plain(source))
     SubElement(reported, "AuditSourceTypeCode", {"csd-code": "4"})
     _objects(root, event or Event("", "E"), detail, source)
@@ -116,10 +122,12 @@ def _identify(root: Element, event: Event, line: Line, name: str) -> None:
         _code(where, "EventTypeCode", event.kind)
 
 
-def _participants(root: Element, event: Event, user: str, source: str) -> None:
-    """Who asked, and AI-LAB itself; at least one of them in every message (A.5.2)."""
-    for who, role, asked in ((user, event.user, "true"), (source, event.system, "false")):
-        part = SubElement(root, "ActiveParticipant", UserID=_plain(who), UserIsRequestor=asked)
+def _participants(root: Element, event: Event, *, who: tuple[tuple[str, str], tuple[str, str]]) -> None:
+    """Who asked, from which IP address where it is known, and AI-LAB itself; at least one in every message (A.5.2)."""
+    for (name, address), role, asked in zip(who, (event.user, event.system), ("true", "false"), strict=True):
+        part = SubElement(root, "ActiveParticipant", UserID=_plain(name), UserIsRequestor=asked)
+        if address:
+            part.attrib |= {"NetworkAccessPointID": _plain(address), "NetworkAccessPointTypeCode": "2"}
         if role:
             _code(part, "RoleIDCode", _ROLES[role])
 

@@ -14,6 +14,9 @@ from .store import ObjectStore
 
 RELEASED = "exit-released"                     # audit events that only their own verbs write
 ACCEPTED = "trail-accepted"
+REIDENTIFIED = "reidentified"
+UNKNOWN = "reidentify-unknown"
+PATIENT = "patient"                            # the domain of pseudonyms whose way back is kept
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,31 @@ class Catalog(ObjectStore, Protocol):
 
     def pseudonym(self, domain: str, value: str) -> str:
         """Return the lab's stable, keyed stand-in for an identifying value (``domain``: ``patient`` ...)."""
+
+    def reidentify(self, pseudonym: str, reason: str) -> str:
+        """Return whom a patient's pseudonym stands for; behind the hub by role. Who asked, and why, is written down.
+
+        Parameters
+        ----------
+        pseudonym
+            16 hex digits, as PatientID (0010,0020) of a de-identified object has them.
+        reason
+            Why; it must not identify anybody itself.
+
+        Returns
+        -------
+        str
+            The patient's identifier; the Study Instance UID where a study named no patient.
+
+        Raises
+        ------
+        WrongUse
+            No pseudonym, no reason, or a reason that identifies.
+        NotFound
+            Nothing is kept for it.
+        CatalogError
+            The role does not allow it.
+        """
 
     def remember(self, known: Mapping[str, Sequence[str]]) -> None:
         """Let texts be searched for identifying values, given by DICOM keyword; no verb gives them back."""

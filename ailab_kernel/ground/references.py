@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from .errors import MissingExtra, SettingsError
 
@@ -34,6 +35,25 @@ def secret(reference: str, *, what: str) -> bytes:
         msg = f"{what}: there is no secret at {kind}:{place}; put it there, or correct the reference"
         raise SettingsError(msg)
     return found
+
+
+def without_password(url: str) -> str:
+    """Return an archive's URL as it is.
+
+    Raises
+    ------
+    SettingsError
+        A password stands in it, which settings, records and process lists would repeat.
+    """
+    try:
+        inline = urlsplit(url).password
+    except ValueError:
+        inline = None                          # whoever opens it says what is wrong
+    if inline is None:
+        return url
+    msg = ("a password stands in the archive's URL; write USER@HOST in it and ?password_env=NAME behind it, and put "
+           "the password into the environment variable NAME (or a token, with ?token_env=NAME)")  # fmt: skip
+    raise SettingsError(msg)
 
 
 def _of_file(place: str, what: str) -> bytes:

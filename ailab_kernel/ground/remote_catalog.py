@@ -34,15 +34,36 @@ _TEXT_AT_ONCE = 2 << 20                        # characters; the service takes 1
 
 
 class RemoteCatalog:
-    """A `Catalog` that the service holds; roles are enforced there."""
+    """A `Catalog` that the service holds; roles are enforced there.
+
+    Parameters
+    ----------
+    url
+        ``http(s)://HOST/services/ailab``.
+    token_env
+        Name of the variable that holds the token.
+    cache
+        Folder for objects that came from there.
+    ca
+        File of the authority that signed its certificate; empty: the system's.
+
+    Raises
+    ------
+    SettingsError
+        No such address, or no such file.
+    """
 
     roles_enforced = True
 
-    def __init__(self, url: str, *, token_env: str, cache: Path) -> None:
+    def __init__(self, url: str, *, token_env: str, cache: Path, ca: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             msg = f"service = {url!r} is no address; write http://HOST:PORT/services/ailab"
             raise SettingsError(msg)
+        if ca and not Path(ca).is_file():
+            msg = f"service_ca = {ca!r}: there is no such file"
+            raise SettingsError(msg)
+        self._verify: str | bool = ca or True
         self._base = f"{url.rstrip('/')}/catalog"
         self._host = parts.netloc.rpartition("@")[2]
         self._token_env = token_env
@@ -101,6 +122,11 @@ class RemoteCatalog:
     def pseudonym(self, domain: str, value: str) -> str:
         """Return the lab's stable, keyed stand-in for an identifying value."""
         return str(self._told("pseudonyms", {"domain": domain, "value": value})["pseudonym"])
+
+    def reidentify(self, pseudonym: str, reason: str) -> str:
+        """Return whom a patient's pseudonym stands for; refused where the token's roles do not allow it."""
+        told = {"pseudonym": pseudonym, "reason": reason}
+        return str(self._told("reidentifications", told, again=False)["identifier"])
 
     # known identifiers
     def remember(self, known: Mapping[str, Sequence[str]]) -> None:
@@ -220,7 +246,7 @@ class RemoteCatalog:
             try:
                 response = session.request(
                     method, f"{self._base}/{path}", headers=headers, stream=True, allow_redirects=False,
-                    timeout=(_CONNECT_S, _ANSWER_S), **asked,
+                    timeout=(_CONNECT_S, _ANSWER_S), verify=self._verify, **asked,
                 )  # fmt: skip
             except requests.ConnectionError:
                 if pause is None:

@@ -1,4 +1,4 @@
-"""Keys and what they prove: Ed25519 signatures and keyed pseudonyms (RFC 8032, RFC 2104)."""
+"""Keys and what they prove and hide: Ed25519 signatures, keyed pseudonyms, AES-256-GCM (RFC 8032, 2104, 5116)."""
 
 import hashlib
 import hmac
@@ -6,9 +6,10 @@ import os
 import secrets
 from pathlib import Path
 
+from .errors import SealBroken
 from .store import sync_folder
 
-_SIZE = 32
+_SIZE, _NONCE = 32, 12
 
 
 class Keys:
@@ -42,6 +43,36 @@ class Keys:
         if self._index is None:
             self._index = self._secret("index.key")
         return hmac.digest(self._index, phrase.encode("utf8", "replace"), "sha256").hex()[:32]
+
+    def hide(self, text: str, *, name: str) -> str:
+        """Return a text as only this lab reads it, hex: AES-256-GCM, bound to ``name``."""
+        nonce = secrets.token_bytes(_NONCE)
+        return (nonce + self._hiding().encrypt(nonce, text.encode(), name.encode())).hex()
+
+    def shown(self, hidden: str, *, name: str) -> str:
+        """Return what :meth:`hide` was given.
+
+        Raises
+        ------
+        SealBroken
+            It was changed, stands at another name, or was hidden with another key.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            data = bytes.fromhex(hidden)
+            return self._hiding().decrypt(data[:_NONCE], data[_NONCE:], name.encode()).decode()
+        except (InvalidTag, ValueError):
+            msg = f"what is kept for {name} was changed, or hidden with another key; restore catalog and keys together"
+            raise SealBroken(msg) from None
+
+    def _hiding(self):  # noqa: ANN202 - cryptography is imported late
+        """A cipher whose key follows from that of the pseudonyms (RFC 5869): a backup of one is of both."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        return AESGCM(HKDF(SHA256(), _SIZE, None, b"ailab patients").derive(self._secret("pseudonym.key")))
 
     def _private(self):  # noqa: ANN202 - cryptography is imported late
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

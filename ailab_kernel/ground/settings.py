@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     jobs: str = Field("", description="Job database URL; empty is SQLite in home, or postgresql://...")
     service: str = Field("", description=(
         "Trusted service of the hub that holds catalog and archive: http(s)://HOST/services/ailab; empty: in process."))
+    service_ca: str = Field("", description=(
+        "Certificates of the authority that signed the service's own (PEM file); empty: the system's authorities."))
+    service_cert: str = Field("", description=(
+        "Certificate that the service itself shows (PEM file), where it listens at https://; empty: http."))
+    service_key: str = Field("", description=(
+        "Where its key is: file:/PATH (mode 600), env:NAME or keyring:SERVICE/NAME."))
     compute: str = Field("local", description=(
         "Dask: local (this process), local:N worker processes, slurm://PARTITION, or tcp://HOST:PORT."))
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto takes a GPU if any.")

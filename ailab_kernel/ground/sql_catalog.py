@@ -4,6 +4,7 @@ import copy
 import fcntl
 import getpass
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,17 +16,19 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 
 from .audit import Anchor, Anchors, findings
-from .catalog import ACCEPTED, RELEASED, Move, Record, record_digest
-from .errors import CatalogError, MissingExtra, NotFound, SettingsError
+from .catalog import ACCEPTED, PATIENT, REIDENTIFIED, RELEASED, UNKNOWN, Move, Record, record_digest
+from .errors import CatalogError, MissingExtra, NotFound, SettingsError, WrongUse
 from .identifiers import Entry, Sighting, entries, sightings
 from .ids import canonical_json, sha256
 from .seal import Keys
 from .store import ObjectStore
-from .tables import ALIASES, AUDIT, IDENTIFIERS, RECORDS
+from .tables import ALIASES, AUDIT, IDENTIFIERS, PATIENTS, RECORDS
 
-_HEAD = "0002"
+_HEAD = "0003"
 _TRIES = 20
 _AT_ONCE = 500                                 # values in one IN (...): SQLite takes 999
+
+_PSEUDONYM = re.compile("[0-9a-f]{16}")
 
 Done = TypeVar("Done")
 
@@ -77,8 +80,36 @@ class SqlCatalog:
         return self._keys.verify(data, signature)
 
     def pseudonym(self, domain: str, value: str) -> str:
-        """Return the lab's stable, keyed stand-in for an identifying value."""
-        return self._keys.pseudonym(domain, value)
+        """Return the lab's stable, keyed stand-in for an identifying value; a patient's way back is kept, encrypted."""
+        made = self._keys.pseudonym(domain, value)
+        if domain == PATIENT and not self._hidden(made):
+            row = {"pseudonym": made, "hidden": self._keys.hide(value, name=made)}
+            self._retried(lambda db: self._hidden(made, db) or db.execute(PATIENTS.insert().values(row)))
+        return made
+
+    def reidentify(self, pseudonym: str, reason: str) -> str:
+        """Return whom a patient's pseudonym stands for; the line in the trail is written first."""
+        if not _PSEUDONYM.fullmatch(pseudonym):
+            msg = "that is no pseudonym: 16 digits of 0-9 and a-f are expected, as PatientID of a de-identified object"
+            raise WrongUse(msg)
+        hidden = self._hidden(pseudonym)
+        known = self._keys.shown(hidden, name=pseudonym) if hidden else ""
+        if not reason.strip() or (known and known in reason.split()) or self.found([reason]):
+            msg = "a reason is needed that identifies nobody itself; it stands in the audit trail"
+            raise WrongUse(msg)
+        self.audit(REIDENTIFIED if hidden else UNKNOWN, pseudonym=pseudonym, reason=reason)
+        if not hidden:
+            msg = (f"nothing is kept for {pseudonym}: it is of another lab or of a key file, or older than this map; "
+                   "then bring a study of the patient in again, or ask who holds the key")  # fmt: skip
+            raise NotFound(msg)
+        return known
+
+    def _hidden(self, pseudonym: str, db: sa.Connection | None = None) -> str:
+        asked = sa.select(PATIENTS.c.hidden).where(PATIENTS.c.pseudonym == pseudonym)
+        if db is not None:
+            return str(db.execute(asked).scalar() or "")
+        with self._reader.connect() as reading:
+            return str(reading.execute(asked).scalar() or "")
 
     # the ledger
     def append(self, kind: str, body: Mapping[str, Any], *, name: str = "", parents: Sequence[str] = ()) -> Record:

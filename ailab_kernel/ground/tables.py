@@ -55,3 +55,10 @@ IDENTIFIERS = Table(
     Column("kind", String(40), nullable=False),
     Index("identifiers_by_head", "head"),
 )
+
+PATIENTS = Table(
+    "patients",
+    METADATA,
+    Column("pseudonym", String(16), primary_key=True),
+    Column("hidden", Text, nullable=False),
+)

@@ -6,6 +6,7 @@ It runs as a system user of its own, the only one that can read the lab's folder
 import argparse
 import logging
 import os
+import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ailab_kernel.ground.errors import AilabError, MissingExtra, SettingsError
+from ailab_kernel.ground.references import secret
+from ailab_kernel.ground.settings import Settings
 from ailab_kernel.privacy.exits import Redacting
 from ailab_kernel.workspace import open_workspace
 
@@ -42,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def serve(url: str, *, callers: Callers, prefix: str = PREFIX) -> None:
     """Open the lab that the settings name and serve it at ``url``."""
-    host, port = _place(url)
+    scheme, host, port = _place(url)
     _require("fastapi", "uvicorn")
     import uvicorn
 
@@ -53,10 +56,13 @@ def serve(url: str, *, callers: Callers, prefix: str = PREFIX) -> None:
     shared = os.environ.get(patients.VARIABLE) == patients.NONE
     if shared:
         sys.stderr.write("ailab service: users are not isolated from it here; archives with patients are refused\n")
-    desk = open_desk(open_workspace(service=""), callers, phantoms_only=shared)
+    workspace = open_workspace(service="")
+    tls = _tls(workspace.settings, scheme)
+    desk = open_desk(workspace, callers, phantoms_only=shared)
     uvicorn.run(
         create_app(desk, prefix=prefix, lifespan=_told), host=host, port=port, log_level="warning", access_log=False,
         server_header=False, proxy_headers=False, ws="none", timeout_graceful_shutdown=_LAST_ANSWERS_S,
+        ssl_context_factory=(lambda *_: tls) if tls else None,
     )  # fmt: skip
 
 
@@ -71,9 +77,32 @@ async def _told(app: "FastAPI") -> AsyncIterator[None]:
     lab.audit("service.ended")
 
 
+def _tls(settings: Settings, scheme: str) -> ssl.SSLContext | None:
+    """What an https address is served with, TLS 1.2 or later; SettingsError where address and settings differ."""
+    given = bool(settings.service_cert), bool(settings.service_key)
+    if scheme == "http" and not any(given):
+        return None
+    if scheme == "http" or not all(given):
+        msg = "service_cert, service_key and an https:// address to listen at belong together; give all or none"
+        raise SettingsError(msg)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    handle = os.memfd_create("service-key", os.MFD_CLOEXEC)    # ssl reads a key from files only
+    try:
+        os.write(handle, secret(settings.service_key, what="service_key"))
+        made.load_cert_chain(settings.service_cert, f"/proc/self/fd/{handle}")
+    except OSError as error:                   # an SSLError is one
+        msg = (f"service_cert and service_key cannot be used ({error.strerror or type(error).__name__}); a PEM "
+               "certificate and its own key, without a passphrase, are expected")  # fmt: skip
+        raise SettingsError(msg) from None
+    finally:
+        os.close(handle)
+    return made
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ailab_kernel.service", description=__doc__)
-    parser.add_argument("--listen", default=os.environ.get("JUPYTERHUB_SERVICE_URL", _LISTEN), help="http://HOST:PORT")
+    parser.add_argument("--listen", default=os.environ.get("JUPYTERHUB_SERVICE_URL", _LISTEN), help="http(s)://HOST:PORT")
     parser.add_argument("--prefix", default=os.environ.get("JUPYTERHUB_SERVICE_PREFIX", PREFIX))
     parser.add_argument("--token-file", type=Path, help="who may enter, where there is no hub: a JSON file, mode 0600")
     return parser
@@ -100,16 +129,16 @@ def _require(*libraries: str) -> None:
         raise MissingExtra(msg)
 
 
-def _place(url: str) -> tuple[str, int]:
+def _place(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     try:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if parts.scheme != "http" or not host or not port:
+    if parts.scheme not in {"http", "https"} or not host or not port:
         msg = f"{url!r} is no place to listen; write http://127.0.0.1:8600"
         raise SettingsError(msg)
-    return host, port
+    return parts.scheme, host, port
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from fastapi import HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -57,6 +57,26 @@ class Pseudonym(Body):
 
     domain: Kind
     value: Annotated[str, StringConstraints(max_length=1000)]
+
+
+class Reidentify(Body):
+    """A pseudonym to find the patient of, and why."""
+
+    pseudonym: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+    reason: Annotated[Note, Field(min_length=1)]
+
+
+class Visit(Body):
+    """What the hub saw of a login: who (empty where that may be a password in the wrong field), from where, when.
+
+    ``untold`` is how many failed logins before it have no line, of a flood of them.
+    """
+
+    event: Literal["hub-login", "hub-logout", "hub-login-failed"]
+    user: Name
+    address: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f.:]{0,45}$")] = ""
+    at: Annotated[str, StringConstraints(pattern=r"^[0-9T:+.-]{1,40}$")]
+    untold: Annotated[int, Field(ge=0)] = 0
 
 
 class Known(Body):

@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from ailab_kernel.ground.catalog import ACCEPTED, RELEASED
+from ailab_kernel.ground.catalog import ACCEPTED, REIDENTIFIED, RELEASED, UNKNOWN
 from ailab_kernel.ground.errors import SealBroken, WrongUse
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.models.bundle import KIND as MODEL
@@ -19,12 +19,13 @@ from ailab_kernel.privacy.exits import check
 from ailab_kernel.privacy.readable import values
 
 from . import bodies, seals
-from .bodies import Append, Known, Line, Point, Pseudonym, Release, Texts, spooled, told, whole
-from .guard import Auditor, Keeper, Namer, Pointer, Reader, Releaser, Signer
+from .bodies import Append, Known, Line, Point, Pseudonym, Reidentify, Release, Texts, Visit, spooled, told, whole
+from .guard import Auditor, Keeper, Namer, Pointer, Reader, Reidentifier, Releaser, Signer, Witness
 
 router = APIRouter(prefix="/catalog")
 _OWN = "service."                              # audit events that only the service itself writes
-_RESERVED = frozenset({"alias-moved", RELEASED, ACCEPTED})
+_RESERVED = frozenset({"alias-moved", RELEASED, ACCEPTED, REIDENTIFIED, UNKNOWN})
+_SOMEBODY = "(unknown)"
 _NEWEST = (1 << 31) - 1                        # a version is a 32-bit integer in PostgreSQL
 
 Object = Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")]
@@ -145,6 +146,14 @@ async def pseudonym(call: Namer, request: Request) -> Response:
     return JSONResponse({"pseudonym": found})
 
 
+@router.post("/reidentifications")
+async def reidentify(call: Reidentifier, request: Request) -> Response:
+    """Whom a patient's pseudonym stands for; who asked, and why, stands in the trail. No route lists the map."""
+    asked = await told(request, Reidentify)
+    found = await run_in_threadpool(call.catalog.reidentify, asked.pseudonym, asked.reason)
+    return JSONResponse({"identifier": found}, headers={"Cache-Control": "no-store"})
+
+
 @router.post("/identifiers")
 async def remember(call: Namer, request: Request) -> Response:
     """Keep identifying values as keyed hashes; no route gives them back."""
@@ -180,6 +189,16 @@ async def audit(call: Keeper, request: Request) -> Response:
         msg = f"audit event {line.event} is the service's own; name what happened otherwise"
         raise WrongUse(msg)
     await run_in_threadpool(lambda: call.catalog.audit(line.event, **line.detail))
+    return JSONResponse({})
+
+
+@router.post("/visits")
+async def visit(call: Witness, request: Request) -> Response:
+    """Write down a login, a logout or a failed login, in the name of whom the hub saw."""
+    seen = await told(request, Visit)
+    trail = call.desk.realms.lab.by(seen.user or _SOMEBODY)
+    more = {"untold": str(seen.untold)} if seen.untold else {}
+    await run_in_threadpool(lambda: trail.audit(f"{_OWN}{seen.event}", address=seen.address, seen=seen.at, **more))
     return JSONResponse({})
 
 

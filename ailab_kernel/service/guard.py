@@ -14,13 +14,15 @@ from ailab_kernel.ground.ids import sha256
 from .identity import Caller, Callers
 from .ledger import Ledger, Realms
 from .refusals import Refusals
-from .roles import Act
+from .roles import HUB, Act, acts_of
 
 if TYPE_CHECKING:
     from ailab_kernel.archives.archive import Archive
     from ailab_kernel.workspace import Workspace
 
 _LONGEST_TOKEN = 1024
+_OWN_TOKEN = ("which every cell can read: make one of your own on the hub's page /hub/token, and set "
+              "AILAB_SERVICE_TOKEN for this one command")  # fmt: skip
 _NOT_OURS = frozenset({"hub"})                 # the hub guards its folder itself
 
 
@@ -126,6 +128,8 @@ class May:
         request.state.caller = caller
         if self.act not in caller.acts:
             roles = ", ".join(sorted(caller.roles)) or "no role"
+            if self.act in acts_of(caller.roles):
+                raise HTTPException(403, f"{self.act} is not done with the token of a server, {_OWN_TOKEN}")
             raise HTTPException(403, f"{self.act} is not for {roles}; ask the lab's administrator for a role that may")
         return Call(desk, caller, desk.realms.of(caller))
 
@@ -139,7 +143,7 @@ def _identify(desk: Desk, request: Request) -> Caller:
         raise HTTPException(503, str(error)) from None
     if caller is None:
         raise HTTPException(401, "this token opens nothing here; restart your server from the hub for a new one")
-    if desk.visitors:
+    if desk.visitors and HUB not in caller.roles:
         desk.visitors.note(caller, token.strip())
     return caller
 
@@ -150,6 +154,8 @@ Signer = Annotated[Call, Depends(May(Act.SIGN))]
 Pointer = Annotated[Call, Depends(May(Act.POINT))]
 Namer = Annotated[Call, Depends(May(Act.PSEUDONYM))]
 Releaser = Annotated[Call, Depends(May(Act.RELEASE))]
+Reidentifier = Annotated[Call, Depends(May(Act.REIDENTIFY))]
+Witness = Annotated[Call, Depends(May(Act.WITNESS))]
 Auditor = Annotated[Call, Depends(May(Act.AUDIT))]
 Searcher = Annotated[Call, Depends(May(Act.SEARCH))]
 Retriever = Annotated[Call, Depends(May(Act.RETRIEVE))]

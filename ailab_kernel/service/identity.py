@@ -14,24 +14,37 @@ from typing import Protocol
 from ailab_kernel.ground.errors import CatalogError, SettingsError
 from ailab_kernel.ground.ids import sha256
 
-from .roles import STUDENT, Act, acts_of, roles_of
+from .roles import BY_HAND, HUB, STUDENT, Act, acts_of, roles_of
 
 _ASKED_S = 5.0                     # the hub is on this machine or the next
 _REMEMBERED_S = 10.0               # so long may a revoked token, or a group that was left, still count
 _REMEMBERED = 1000
+WITNESS = "witness"                # the name that the hub has among its own services (`hub_config.witness`)
+_OF_A_SERVER = "access:servers!server="        # the scope that the hub gives a server, of itself
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever is asking: the hub's user name, and the roles that follow from the groups."""
+    """Whoever is asking.
+
+    Attributes
+    ----------
+    user
+        The hub's user name.
+    roles
+        They follow from the groups.
+    server
+        Whether the token is that of a user's server, which every program in it can read.
+    """
 
     user: str
     roles: frozenset[str]
+    server: bool = False
 
     @property
     def acts(self) -> frozenset[Act]:
         """What the caller may do."""
-        return acts_of(self.roles)
+        return acts_of(self.roles) - (BY_HAND if self.server else frozenset())
 
     @property
     def sandboxed(self) -> bool:
@@ -97,10 +110,16 @@ class HubCallers:
         raise CatalogError(msg)
 
     def _caller(self, model: dict) -> Caller | None:
-        """A user of the hub whose token may enter here; other services of the hub are nobody."""
-        if model.get("kind") != "user" or not self.scopes & set(model.get("scopes") or ()):
+        """A user of the hub whose token may enter here, or the hub itself; other services of the hub are nobody."""
+        scopes = set(model.get("scopes") or ())
+        if not self.scopes & scopes:
             return None
-        return Caller(str(model["name"]), roles_of(model.get("groups") or (), admin=model.get("admin") is True))
+        if (model.get("kind"), model.get("name")) == ("service", WITNESS):
+            return Caller(f"({HUB})", frozenset({HUB}))
+        if model.get("kind") != "user":
+            return None
+        return Caller(str(model["name"]), roles_of(model.get("groups") or (), admin=model.get("admin") is True),
+                      server=any(one.startswith(_OF_A_SERVER) for one in scopes))  # fmt: skip
 
 
 def hub_callers() -> HubCallers:
@@ -112,7 +131,10 @@ def hub_callers() -> HubCallers:
 
 
 class TokenFile:
-    """Callers from a JSON file ``{"TOKEN": {"user": "anna", "groups": ["radiologist"]}}`` that only its owner reads."""
+    """Callers from a JSON file ``{"TOKEN": {"user": "anna", "groups": ["radiologist"]}}`` that only its owner reads.
+
+    ``"server": true`` beside them marks a token as that of a user's server.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -120,7 +142,8 @@ class TokenFile:
                 msg = f"{path.name} can be read by others than its owner; chmod 600 it"
                 raise SettingsError(msg)
             told = json.loads(path.read_bytes())
-            self._callers = {sha256(token.encode()): Caller(str(one["user"]), roles_of(one["groups"]))
+            self._callers = {sha256(token.encode()): Caller(str(one["user"]), roles_of(one["groups"]),
+                                                            server=one.get("server") is True)
                              for token, one in told.items()}  # fmt: skip
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             msg = (f"the token file {path.name} cannot be used ({type(error).__name__}); expected is "

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ailab_kernel.annotation.reading import STEP, pseudonym
 from ailab_kernel.ground.audit import Anchor
-from ailab_kernel.ground.catalog import Record
+from ailab_kernel.ground.catalog import Record, record_digest
 from ailab_kernel.ground.errors import NotFound
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.ground.sql_catalog import SqlCatalog
@@ -27,6 +28,7 @@ class Ledger(SqlCatalog):
 
     roles_enforced = True
     _trail: "Ledger | None" = None             # where audit lines go; None: here
+    _one_step = threading.Lock()
 
     def audited_in(self, trail: "Ledger") -> "Ledger":
         """Return this catalog with its audit lines in another one's trail."""
@@ -48,12 +50,24 @@ class Ledger(SqlCatalog):
         """Return the matching records that this user may see, oldest first."""
         found = super().query(kind, name=name, version=version, digest=digest)
         hidden = any(blind.FIELD in one.body for one in found)
-        return blind.shown(found, self._user, written=super().query(kind)) if hidden else found
+        return blind.shown(found, self._person, written=super().query(kind, name=name)) if hidden else found
 
     def append(self, kind: str, body: Mapping[str, Any], *, name: str = "", parents: Sequence[str] = ()) -> Record:
-        """Write a record and return it; a blind reading is its reader's own."""
-        blind.check(body, self._user)
-        return super().append(kind, body, name=name, parents=parents)
+        """Write a record and return it; a blind reading is its reader's own, and a task's step keeps its rules."""
+        blind.check(body, self._person)
+        if kind != STEP:
+            return super().append(kind, body, name=name, parents=parents)
+        new = Record(kind, name, 0, record_digest(kind, name, body, parents=parents), body, tuple(parents),
+                     made_by=self._user)  # fmt: skip
+        with self._one_step:                   # between the look at the case and the step nobody else makes one
+            if not super().query(kind, digest=new.digest):      # else it is sent again, and stands
+                blind.check_step(new, super().query, writer=self._person)
+            return super().append(kind, body, name=name, parents=parents)
+
+    @property
+    def _person(self) -> str:
+        """Pseudonym of the authenticated user, as a reader."""
+        return pseudonym(self, self._user)
 
     def _audit(self, db: sa.Connection, event: str, detail: Mapping[str, str]) -> Anchor | None:
         if self._trail is None:

@@ -22,17 +22,22 @@ class Act(StrEnum):
     STORE = "archive-store"
     DELETE = "archive-delete"
     RELEASE = "release-identifier"             # let out what holds a known identifier, with a reason
+    REIDENTIFY = "reidentify"                  # find the patient behind a pseudonym, with a reason
+    WITNESS = "witness"                        # say who logged in and out, as the hub alone knows
 
 
 STUDENT = "student"
+HUB = "hub"                                    # the hub itself: no group of that name gives its role
+BY_HAND = frozenset({Act.REIDENTIFY})          # not with the token that a server's every cell holds, whoever runs it
 _CLINICAL = frozenset({Act.READ, Act.KEEP, Act.SIGN, Act.PSEUDONYM, Act.SEARCH, Act.RETRIEVE, Act.STORE})
 MAY: dict[str, frozenset[Act]] = {
-    "admin": frozenset(Act),
+    "admin": frozenset(Act) - {Act.WITNESS},
     "data-scientist": _CLINICAL | {Act.POINT},
     "radiologist": _CLINICAL,
     "auditor": frozenset({Act.READ, Act.AUDIT, Act.SEARCH, Act.RETRIEVE}),
     STUDENT: frozenset({Act.READ, Act.KEEP}),
 }
+_ALL = {**MAY, HUB: frozenset({Act.WITNESS})}
 
 
 def roles_of(groups: Iterable[str], *, admin: bool = False) -> frozenset[str]:
@@ -46,4 +51,4 @@ def roles_of(groups: Iterable[str], *, admin: bool = False) -> frozenset[str]:
 
 def acts_of(roles: Iterable[str]) -> frozenset[Act]:
     """Everything that any of the roles may do."""
-    return frozenset().union(*(MAY[role] for role in roles))
+    return frozenset().union(*(_ALL[role] for role in roles))

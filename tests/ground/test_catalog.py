@@ -74,6 +74,33 @@ def test_keys(catalog, tmp_path):
     assert not catalog.roles_enforced
 
 
+def test_the_way_back_from_a_pseudonym(catalog):
+    pseudonym = catalog.pseudonym("patient", "Müller 7")
+    assert catalog.pseudonym("patient", "Müller 7") == pseudonym
+    assert catalog.reidentify(pseudonym, "a finding") == "Müller 7"
+    with pytest.raises(NotFound):
+        catalog.reidentify(catalog.pseudonym("uid", "Müller 7"), "a finding")
+
+
+def _ask(folder, number):
+    catalog = open_catalog(folder)
+    for one in range(20):
+        catalog.pseudonym("patient", f"P{one}")
+
+
+def test_writers_who_meet_on_a_pseudonym_keep_one_entry(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_ask, args=(tmp_path, n)) for n in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    catalog = open_catalog(tmp_path)
+    assert {catalog.reidentify(catalog.pseudonym("patient", f"P{one}"), "x") for one in range(20)} == {
+        f"P{one}" for one in range(20)}  # fmt: skip
+
+
 def test_reopening_keeps_everything(tmp_path):
     record = open_catalog(tmp_path).append("dataset", {"cases": []}, name="heart-wall")
     assert open_catalog(tmp_path).query("dataset") == [record]

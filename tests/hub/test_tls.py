@@ -112,6 +112,16 @@ def listening(hub, name: str) -> list[int]:
     return sorted(set(ports))
 
 
+def test_the_services_own_certificate_is_not_for_the_one_behind_the_proxy(monkeypatch, tmp_path):
+    from hub_config import trusted
+    from hub_config.house import open_house
+
+    monkeypatch.setenv("AILAB_HOME", str(tmp_path / "lab"))
+    monkeypatch.setenv("AILAB_SERVICE_CERT", "cert.pem")
+    with pytest.raises(SettingsError, match="AILAB_HUB_TLS_CERT"):
+        trusted.service(open_house())
+
+
 @pytest.mark.parametrize(("given", "says"), [
     ({"AILAB_HUB_TLS_KEY": "key"}, "belong together"),
     ({"AILAB_HUB_TLS_KEY": "key", "AILAB_HUB_TLS_CERT": "none"}, "there is no such file"),

@@ -14,7 +14,7 @@ import requests
 
 from ailab_kernel.fleet.profiles import ROLES
 from ailab_kernel.fleet.visit import Visit
-from ailab_kernel.service.roles import MAY
+from ailab_kernel.service.roles import MAY, Act
 from tests.service.test_roles import examples
 
 from . import walls
@@ -278,16 +278,18 @@ def test_nobody_gets_further_in_the_trusted_process_than_the_role(house, callers
     from ailab_kernel.service import archive_routes, catalog_routes
 
     asked, outcomes, unexpected = examples("0" * 64), Counter(), []
+    witness = Caller("witness", "", (house.private / "witness.token").read_text())
+    may = {**MAY, "witness": {Act.WITNESS}}
     for route in (*catalog_routes.router.routes, *archive_routes.router.routes):
         act, = [one.call.act for one in route.dependant.dependencies if hasattr(one.call, "act")]
         for method in route.methods:
             where, what = asked[method, route.path]
-            for caller in callers:
+            for caller in (*callers, witness):
                 headers = {"Authorization": f"token {caller.token}"} | what.get("headers", {})
                 answer = requests.request(method, f"{house.url}/services/ailab/{where}", timeout=60,
                                           **(what | {"headers": headers}))
                 role = "data-scientist" if caller.name == "server" else caller.name
-                expected = set() if act in MAY.get(role, ()) else {401} if role in {"nobody", "check", "culler", "ailab"} else {403}
+                expected = set() if act in may.get(role, ()) else {401} if role in {"nobody", "check", "culler", "ailab"} else {403}
                 outcomes[answer.status_code] += 1
                 refused = answer.status_code in {401, 403}
                 if refused != bool(expected) or (refused and answer.status_code not in expected):

@@ -15,7 +15,9 @@ from pathlib import Path
 import requests
 import uvicorn
 
-from ailab_kernel.service import Desk, TokenFile, create_app, open_desk
+from ailab_kernel.service import Caller, Desk, TokenFile, create_app, open_desk
+from ailab_kernel.service.identity import Callers
+from ailab_kernel.service.roles import HUB
 from ailab_kernel.workspace import open_workspace
 
 ROLES = ("admin", "data-scientist", "radiologist", "auditor", "student")
@@ -45,6 +47,7 @@ class House:
     home: Path
     app: object = field(repr=False, default=None)
     pid: int = 0
+    ca: Path | None = None
 
     @property
     def desk(self) -> Desk:
@@ -52,13 +55,24 @@ class House:
 
     def ask(self, role: str, method: str, path: str, **asked) -> requests.Response:
         headers = {"Authorization": f"token {token(role)}"} | asked.pop("headers", {})
-        return requests.request(method, f"{self.url}/{path}", headers=headers, timeout=60, **asked)
+        return requests.request(method, f"{self.url}/{path}", headers=headers, timeout=60,
+                                **({"verify": str(self.ca)} if self.ca else {}), **asked)
+
+
+@dataclass
+class WithTheHub:
+    """Callers, and the hub itself."""
+
+    others: Callers
+
+    def identify(self, told: str) -> Caller | None:
+        return Caller("(hub)", frozenset({HUB})) if told == token("hub") else self.others.identify(told)
 
 
 @contextmanager
 def serving(folder: Path, *people: str) -> Iterator[House]:
     """The service in a thread, without base models."""
-    callers = TokenFile(token_file(folder, (*ROLES, NO_ROLE, *people)))
+    callers = WithTheHub(TokenFile(token_file(folder, (*ROLES, NO_ROLE, *people))))
     desk = open_desk(open_workspace(folder, home=folder / "trusted", service=""), callers, bases=False)
     app = create_app(desk)
     with listening(app) as base:
@@ -86,17 +100,17 @@ def bare() -> dict[str, str]:
 
 
 @contextmanager
-def process(folder: Path, *people: str, port: int = 0, **environment: str) -> Iterator[House]:
-    """The service as the hub would start it, but for the token file."""
+def process(folder: Path, *people: str, port: int = 0, ca: Path | None = None, **environment: str) -> Iterator[House]:
+    """The service as the hub would start it, but for the token file; with ``ca`` over TLS."""
     port = port or free_port()
     tokens = token_file(folder, (*ROLES, NO_ROLE, *people))
-    command = [sys.executable, "-m", "ailab_kernel.service", "--token-file", str(tokens), "--listen",
-               f"http://127.0.0.1:{port}"]
+    base = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "ailab_kernel.service", "--token-file", str(tokens), "--listen", base]
     with (folder / "service.log").open("ab") as log:
         running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log,
                                    env=bare() | environment | {"AILAB_HOME": str(folder / "trusted")})
     try:
-        house = House(f"http://127.0.0.1:{port}/services/ailab", folder / "trusted", pid=running.pid)
+        house = House(f"{base}/services/ailab", folder / "trusted", pid=running.pid, ca=ca)
         wait_for(house, running, folder / "service.log")
         yield house
     finally:
@@ -108,7 +122,7 @@ def wait_for(house: House, running: subprocess.Popen, log: Path) -> None:
     for _ in range(600):
         assert running.poll() is None, log.read_text()
         try:
-            requests.get(f"{house.url}/health", timeout=5)
+            requests.get(f"{house.url}/health", timeout=5, verify=str(house.ca) if house.ca else True)
         except requests.ConnectionError:
             time.sleep(0.1)
         else:

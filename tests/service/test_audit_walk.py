@@ -4,15 +4,20 @@ import json
 
 import pytest
 
-from ailab_kernel.archives.archive import Series
+from ailab_kernel.archives.archive import Series, open_archive
+from ailab_kernel.datasets.deidentified import deidentify_place
+from ailab_kernel.datasets.intake import take_in
 from ailab_kernel.ground.audit_messages import message
 from ailab_kernel.ground.errors import ExitBlocked, NotFound
 from ailab_kernel.ground.remote_catalog import RemoteCatalog
+from ailab_kernel.lab import Lab
 from ailab_kernel.models import Models
+from ailab_kernel.privacy.bulk import Treatment
 from ailab_kernel.privacy.exits import check_files, learn
+from ailab_kernel.privacy.rules.profile import profile_of
 from tests.archives.samples import HOSPITAL, hospital
 from tests.ground.test_audit import valid
-from tests.privacy.objects import ct, file_of
+from tests.privacy.objects import KEY, ct, file_of
 from tests.service.serving import process, token
 from tests.service.test_roles import stow
 
@@ -53,6 +58,29 @@ def test_a_pilots_archive_and_exits(workspace, tmp_path):
     assert catalog.audit_findings() == ()
     assert not [value for value in ("Adler", "P1", "uixano") if value in json.dumps(catalog.audit_trail())]
     assert archive.url.startswith("folder:")
+
+
+def test_the_gate_a_volume_and_what_leaves_without_its_patient(workspace, tmp_path):
+    lab, series = Lab(workspace), Series(ONE.study_uid, ONE.series_uid)
+    workspace.archive.store(hospital())
+    lab.volume(series)
+    before = len(workspace.catalog.audit_trail())
+    assert codes(workspace.catalog.audit_trail())[1:] == ["110102", "110104", "110103"], "accessed"
+    image = take_in(workspace, series, reason="a study that was approved")
+    gate = workspace.catalog.audit_trail()[before:]
+    assert codes(gate) == ["110102", "110104", "110106", "110107"], "de-identified, and imported into research"
+    assert [line["event"] for line in gate[2:]] == ["deidentify", "intake"]
+    assert take_in(workspace, series) == image
+    assert workspace.catalog.reidentify(image.patient, "the biopsy came back") == ONE.patient[0]
+    target = open_archive(f"folder:{tmp_path / 'research'}")
+    deidentify_place(workspace.plain_archive, target, Treatment(profile_of("research"), KEY), processes=1,
+                     journal=tmp_path / "journal", audit=workspace.catalog.audit)  # fmt: skip
+    after = workspace.catalog.audit_trail()[before + 4:]
+    assert codes(after) == ["110113 110132", *["110106"] * 4], "one a study"
+    message_of = valid(message(after[-1], source="ailab"))
+    assert message_of.find(".//Anonymized").text == "true"
+    assert workspace.catalog.audit_findings() == ()
+    assert not [value for value in ("Adler", "P1") if value in json.dumps(workspace.catalog.audit_trail())]
 
 
 def test_behind_the_service(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ailab_kernel.annotation.reading import pseudonym
 from tests.service.serving import serving
 
 READERS = ["ray", "rita"]
@@ -14,13 +15,18 @@ def house(tmp_path_factory):
         yield running
 
 
+def as_readers(house, names) -> list[str]:
+    return [pseudonym(house.desk.realms.lab, name) for name in names]
+
+
 def write(house, reader: str, case: str, *, as_reader: str = "", readers=READERS, volume: float = 1.5):
-    body = {"volume_ml": volume, "blind": {"case": case, "reader": as_reader or reader, "readers": readers}}
-    return house.ask(reader, "POST", "catalog/records", json={"kind": "annotation", "name": "task-1", "body": body})
+    (own,) = as_readers(house, [as_reader or reader])
+    body = {"volume_ml": volume, "blind": {"case": case, "reader": own, "readers": as_readers(house, readers)}}
+    return house.ask(reader, "POST", "catalog/records", json={"kind": "reading", "name": "task-1", "body": body})
 
 
 def seen(house, person: str, case: str, **asked) -> list[str]:
-    found = house.ask(person, "GET", "catalog/records", params={"kind": "annotation", **asked}).json()
+    found = house.ask(person, "GET", "catalog/records", params={"kind": "reading", **asked}).json()
     return [one["made_by"] for one in found if one["body"].get("blind", {}).get("case") == case]
 
 
@@ -54,7 +60,7 @@ def test_nobody_else_writes_one(house):
                                    {"case": "1", "reader": "ray", "readers": READERS, "open": True}], ids=str)  # fmt: skip
 def test_a_misshapen_one_is_refused(house, blind):
     body = {"blind": blind}
-    answer = house.ask("ray", "POST", "catalog/records", json={"kind": "annotation", "body": body})
+    answer = house.ask("ray", "POST", "catalog/records", json={"kind": "reading", "body": body})
     assert answer.status_code == 400
     assert answer.json()["message"].startswith("blind")
 

@@ -115,6 +115,17 @@ def test_a_token_for_something_else_opens_nothing(hub, scopes):
     assert whoami(service, token(api, "ray", *scopes)).status_code == 401
 
 
+def test_what_a_server_holds_finds_no_patient(hub):
+    api, service = hub
+    mine = "access:services!service=ailab"
+    asked = {"pseudonym": "0" * 16, "reason": "a finding"}
+    for scopes, expected in (((mine,), 404), ((mine, "access:servers!server=chief/"), 403)):
+        answer = requests.post(f"{service}/catalog/reidentifications", json=asked, timeout=10,
+                               headers={"Authorization": f"token {token(api, 'chief', *scopes)}"})  # fmt: skip
+        assert answer.status_code == expected, answer.text
+    assert "/hub/token" in answer.json()["message"]
+
+
 def test_the_hubs_own_services_are_nobody_here(hub):
     _, service = hub
     assert whoami(service, BOSS).status_code == 401

@@ -10,6 +10,7 @@ from pydicom import dcmwrite
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.service import archive_routes, catalog_routes
 from ailab_kernel.service.guard import May
+from ailab_kernel.service.identity import Caller
 from ailab_kernel.service.roles import MAY, Act, acts_of, roles_of
 from tests.archives.samples import HOSPITAL, Sample, hospital, make
 from tests.service.serving import MANIFEST, NO_ROLE, ROLES, serving, token
@@ -30,7 +31,7 @@ def stow(sample: Sample) -> dict:
             "headers": {"Content-Type": 'multipart/related; type="application/dicom"; boundary=edge'}}  # fmt: skip
 
 
-def examples(record: str) -> dict[tuple[str, str], tuple[str, dict]]:
+def examples(record: str, pseudonym: str = "0" * 16) -> dict[tuple[str, str], tuple[str, dict]]:
     """A good request for every route: path and what goes with it."""
     named = {"kind": "note", "name": "one"}
     study, series, instance = A.study_uid, A.series_uid, make(A)[0].SOPInstanceUID
@@ -48,6 +49,10 @@ def examples(record: str) -> dict[tuple[str, str], tuple[str, dict]]:
         ("POST", "/catalog/sign"): ("catalog/sign", {"data": MANIFEST}),
         ("POST", "/catalog/verify"): ("catalog/verify", {"data": b"report", "params": {"signature": "00"}}),
         ("POST", "/catalog/pseudonyms"): ("catalog/pseudonyms", {"json": {"domain": "patient", "value": "P1"}}),
+        ("POST", "/catalog/reidentifications"):
+            ("catalog/reidentifications", {"json": {"pseudonym": pseudonym, "reason": "finding to be told"}}),
+        ("POST", "/catalog/visits"): ("catalog/visits", {"json": {
+            "event": "hub-login", "user": "anna", "address": "127.0.0.1", "at": "2026-01-10T10:15:00+00:00"}}),
         ("POST", "/catalog/audit"): ("catalog/audit", {"json": {"event": "import", "detail": {"model": "x"}}}),
         ("POST", "/catalog/identifiers"): ("catalog/identifiers", {"json": {"known": {"PatientID": ["MRN-0815"]}}}),
         ("POST", "/catalog/identifiers/found"): ("catalog/identifiers/found", {"json": {"texts": ["nobody"]}}),
@@ -106,7 +111,7 @@ def test_no_route_is_forgotten(house, record):
 
 
 def test_every_role_at_every_route(house, record):
-    asked = examples(record)
+    asked = examples(record, house.desk.realms.lab.pseudonym("patient", "P1"))
     outcomes: Counter = Counter()
     unexpected = []
     for (method, path), act in routes(house.app).items():
@@ -120,8 +125,9 @@ def test_every_role_at_every_route(house, record):
             if outcome not in expected:
                 unexpected.append((person, method, path, answer.status_code, answer.text[:200]))
     assert unexpected == []
-    assert sum(outcomes.values()) == 7 * len(asked) == 210
-    assert outcomes[UNKNOWN, 401] == outcomes[NO_ROLE, 403] == outcomes["admin", True] == 30
+    assert sum(outcomes.values()) == 7 * len(asked) == 224
+    assert outcomes[UNKNOWN, 401] == outcomes[NO_ROLE, 403] == 32
+    assert outcomes["admin", True] == 31, "who logged in is for the hub alone to say"
     refused = sum(times for (_, outcome), times in outcomes.items() if outcome is not True)
     assert sum(row["times"] for row in house.desk.refusals.counts()) == refused
     lines = [row for row in house.desk.realms.lab.audit_trail() if row["event"] == "service.refused"]
@@ -135,6 +141,25 @@ def test_only_some_speak_for_the_lab():
     changing = {Act.KEEP, Act.SIGN, Act.POINT, Act.PSEUDONYM, Act.STORE, Act.DELETE}
     assert not changing & MAY["auditor"], "an auditor changes nothing"
     assert MAY["student"] == {Act.READ, Act.KEEP}
+
+
+def test_only_an_administrator_finds_a_patient_and_not_by_what_a_kernel_holds():
+    assert {role for role in MAY if Act.REIDENTIFY in MAY[role]} == {"admin"}
+    assert Act.REIDENTIFY not in Caller("chief", frozenset({"admin"}), server=True).acts
+    assert Caller("chief", frozenset({"admin"})).acts - Caller("chief", frozenset({"admin"}), server=True).acts == {
+        Act.REIDENTIFY}  # fmt: skip
+
+
+def test_only_the_hub_is_a_witness(house):
+    assert not [role for role in MAY if Act.WITNESS in MAY[role]]
+    assert roles_of(["hub"]) == frozenset(), "a group of that name gives nothing"
+    for event in ("hub-login", "hub-logout", "hub-login-failed"):
+        told = {"event": event, "user": "" if "failed" in event else "anna", "address": "::1", "at": "2026-01-10T10:15:00+00:00"}
+        assert house.ask("hub", "POST", "catalog/visits", json=told).ok
+    assert house.ask("hub", "POST", "catalog/visits", json=told | {"event": "signed"}).status_code == 400
+    assert house.ask("hub", "GET", "catalog/audit").status_code == 403
+    lines = [(row["by"], row["event"]) for row in house.desk.realms.lab.audit_trail() if "hub-log" in row["event"]]
+    assert lines[-3:] == [("anna", "service.hub-login"), ("anna", "service.hub-logout"), ("(unknown)", "service.hub-login-failed")]
 
 
 def test_groups_give_roles():
