@@ -1,7 +1,7 @@
 """A mask becomes what the archive keeps: a DICOM SEG and a structured report with volumes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydicom import Dataset
@@ -12,18 +12,31 @@ from ailab_kernel.objects.seg import write_seg
 from ailab_kernel.objects.sr import write_sr
 from ailab_kernel.recipes import find
 from ailab_kernel.volumes.masks import Mask
+from ailab_kernel.volumes.view import View, as_html
 from ailab_kernel.volumes.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The objects of one inference: SEG and TID 1500 SR, both referencing the source series."""
+    """The objects of one inference: SEG and TID 1500 SR, both referencing the source series.
 
-    seg: Dataset
-    sr: Dataset
+    ``mask`` and ``volume`` are what they were written from; a cell shows the labels outlined on the image.
+    """
+
+    seg: Dataset = field(repr=False)
+    sr: Dataset = field(repr=False)
+    mask: Mask
+    volume: Volume
 
     def __iter__(self) -> Iterator[Dataset]:
         return iter((self.seg, self.sr))
+
+    def view(self, *, engine: str = "niivue") -> View:
+        """Open a viewer in the cell, the labels laid over the image; see `Volume.view`."""
+        return self.volume.view(self.mask, engine=engine)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.volume, self.mask)
 
 
 def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, engine: str = "") -> Results:
@@ -56,4 +69,4 @@ def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, en
         model_digest=bundle.digest,
     )
     seg = write_seg(mask, vol, provenance)
-    return Results(seg, write_sr(mask, vol, provenance, seg=seg))
+    return Results(seg, write_sr(mask, vol, provenance, seg=seg), mask, vol)

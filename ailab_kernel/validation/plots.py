@@ -66,10 +66,10 @@ def strip(rows: Sequence[CaseScores], *, metric: str) -> "Image":
     return _picture(figure)
 
 
-def bland_altman(rows: Sequence[CaseScores]) -> "Image":
+def bland_altman(rows: Sequence[CaseScores], *, names: tuple[str, str] = ("prediction", "reference")) -> "Image":
     """Volume error against mean volume, with mean error and limits of agreement (mean ± 1.96 SD).
 
-    A failed case measured no volume: it is left out and counted in the title.
+    A failed case measured no volume: it is left out and counted in the title. ``names`` are those of the two sides.
     """
     labels = _labels(rows)
     figure, axes = _figure(len(labels), width=4.4, height=3.4)
@@ -79,9 +79,9 @@ def bland_altman(rows: Sequence[CaseScores]) -> "Image":
         predicted, true = (np.array(list(_values(measured, label, name).values()))
                            for name in ("volume_ml", "truth_ml"))  # fmt: skip
         _agreement(axis, predicted - true, (predicted + true) / 2)
-        axis.set_xlabel("mean of prediction and reference, ml")
+        axis.set_xlabel(f"mean of {names[0]} and {names[1]}, ml")
         title = f"{label} ({len(failed)} failed, not shown)" if failed else label
-        _dress(axis, title=title, ylabel="prediction minus reference, ml")
+        _dress(axis, title=title, ylabel=f"{names[0]} minus {names[1]}, ml")
     return _picture(figure)
 
 

@@ -2,12 +2,20 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ailab_kernel.dicom.codes import ANATOMICAL_STRUCTURE, Code
 
 from .geometry import Grid
+
+if TYPE_CHECKING:
+    from .view import View
+    from .volume import Volume
+
+_VIEW = "ailab_kernel.volumes.view"            # viewers know masks; a mask only knows where they are
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,17 @@ class Mask:
     def volumes_ml(self) -> dict[str, float]:
         """Volume of each label, ml, by label name."""
         return {label.name: float(self.counts[label.index]) * self.grid.voxel_ml for label in self.labels}
+
+    def view(self, volume: "Volume | None" = None, *, engine: str = "niivue") -> "View":
+        """Open a viewer in the cell, the labels laid over ``volume`` where it is given; see `open_view`."""
+        return import_module(_VIEW).open_view(volume, self, engine=engine)
+
+    def _repr_html_(self) -> str:
+        return import_module(_VIEW).as_html(None, self)
+
+    def __repr__(self) -> str:
+        names = ", ".join(label.name for label in self.labels)
+        return f"Mask({' x '.join(map(str, self.array.shape))}; {names})"
 
 
 def _histogram(plane: np.ndarray, size: int) -> np.ndarray:

@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom import Dataset
 
 from .geometry import Grid
+
+if TYPE_CHECKING:
+    from .masks import Mask
+    from .view import View
+
+_VIEW = "ailab_kernel.volumes.view"            # viewers know volumes; a volume only knows where they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +74,12 @@ class Volume:
         """Rescaled values (Hounsfield units for CT), float32, shape (slices, rows, columns)."""
         return self.array.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept)
 
-    def _repr_html_(self) -> str:
-        from .picture import as_html
+    def view(self, mask: "Mask | None" = None, *, engine: str = "niivue") -> "View":
+        """Open a viewer in the cell, with the labels of ``mask`` laid over the image; see `open_view`."""
+        return import_module(_VIEW).open_view(self, mask, engine=engine)
 
-        return as_html(self)
+    def _repr_html_(self) -> str:
+        return import_module(_VIEW).as_html(self)
 
     def __repr__(self) -> str:
         spacing = " x ".join(f"{one:.4g}" for one in self.spacing_mm)

@@ -15,6 +15,7 @@ from ailab_kernel.ground.errors import ObjectError
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.resample import to_grid
+from ailab_kernel.volumes.view import View, as_html
 from ailab_kernel.volumes.volume import Volume
 
 from .colors import color_of
@@ -24,6 +25,9 @@ from .placing import Seat, grid_of, seats
 
 _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 _LARGEST_BYTE = 255
+_HALF = 0.5
+_ROUNDING = 1 + 1e-9
+_COVERED = "Segments overlap: the picture shows later ones on top; volumes are whole."
 
 
 def read_seg(ds: Dataset, place: Grid | Volume, *, resample: bool = False) -> Mask:
@@ -168,6 +172,26 @@ class Segments(Mapping[Label, np.ndarray]):
             Segments overlap.
         """
         return Mask(self._placed(self._map), self.grid, tuple(self))
+
+    def on_top(self) -> tuple[Mask, dict[int, float]]:
+        """One label map to look at, later segments on top of earlier ones; and each segment's whole volume, ml."""
+        shown: np.ndarray = np.zeros(self.grid.shape, self._dtype)
+        volumes: dict[int, float] = {}
+        for label, values in self.items():
+            where = values > 0 if not self.fractional else values >= _HALF
+            shown[where] = label.index
+            volumes[label.index] = float(np.count_nonzero(where)) * self.grid.voxel_ml
+        return Mask(shown, self.grid, tuple(self)), volumes
+
+    def view(self, volume: Volume | None = None, *, engine: str = "niivue") -> View:
+        """Open a viewer in the cell, later segments on top of earlier ones; see `Mask.view`."""
+        mask, _ = self.on_top()
+        return mask.view(volume, engine=engine)
+
+    def _repr_html_(self) -> str:
+        mask, volumes = self.on_top()
+        covered = sum(volumes.values()) > sum(mask.volumes_ml().values()) * _ROUNDING
+        return as_html(None, mask, volumes_ml=volumes, note=_COVERED if covered else "")
 
     def _placed(self, array: np.ndarray) -> np.ndarray:
         return array if self.own is self.grid else to_grid(array, self.own, self.grid, mode="nearest")
