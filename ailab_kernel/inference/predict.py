@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ailab_kernel.ground.errors import ModelError
 from ailab_kernel.ground.ids import canonical_json, sha256
 from ailab_kernel.models import Bundle
 from ailab_kernel.recipes import Recipe, find, prepare, tidy
@@ -31,11 +32,19 @@ class Predictor:
         ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
     engine
         ``auto`` (on a CPU OpenVINO where it answers like torch) or ``torch``.
+
+    Raises
+    ------
+    ModelError
+        It wants a reader's clicks beside the image.
     """
 
     def __init__(
         self, bundle: Bundle, *, cache: Path | None = None, device: str = "auto", engine: str = "auto"
     ) -> None:
+        if bundle.network.get("in_channels", 1) != 1:
+            msg = f"model {bundle.ref} refines masks by clicks; to propose, name one that sees only the image"
+            raise ModelError(msg)
         self.bundle = bundle
         self.recipe: Recipe = find(bundle.recipe)
         self._weights = bundle.weights()
@@ -69,8 +78,15 @@ class Predictor:
         vol
             CT in Hounsfield units, on any grid.
         """
+        return self.mask(vol, *self.scores(vol))
+
+    def scores(self, vol: Volume) -> tuple[np.ndarray, Grid]:
+        """Return tidy logits, float32, shape (channels, slices, rows, columns), and the model grid that they are on."""
         image, grid = prepare(self.recipe, vol)
-        answer = settle(self.recipe, logits(self._opened[0].run, image, roi=self.recipe.roi), grid)
+        return settle(self.recipe, logits(self._opened[0].run, image, roi=self.recipe.roi), grid), grid
+
+    def mask(self, vol: Volume, answer: np.ndarray, grid: Grid) -> Mask:
+        """Return the labels that `scores` of a volume mean, on its own grid."""
         return Mask(np.asarray(labels_from_logits(answer, grid, vol.grid), np.uint8), vol.grid, self.recipe.labels)
 
 

@@ -1,14 +1,14 @@
 """Models by name: import, versions, aliases with history, export."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ailab_kernel.ground.catalog import Catalog, Move, Record
 from ailab_kernel.ground.errors import ModelError, NotFound
 from ailab_kernel.ground.ids import Ref, check_name
 from ailab_kernel.privacy.exits import check
-from ailab_kernel.privacy.readable import chunks
+from ailab_kernel.privacy.readable import Chunk, chunks
 
 from .bundle import KIND, Bundle, Bundles, read_bundle
 from .evidence import HasEvidence, check_evidence, keep_evidence
@@ -38,7 +38,17 @@ class Models:
         self._catalog = catalog
 
     def add(self, bundle: Bundle, *, parents: tuple[str, ...] = ()) -> Bundle:
-        """Keep a bundle and return it with its version; the same content is kept once."""
+        """Keep a bundle that was made here and return it with its version; the same content is kept once.
+
+        Raises
+        ------
+        ExitBlocked
+            Its metadata, card or weights' names hold what identifies a patient: models travel.
+        """
+        check(self._catalog, _texts(bundle), what="the new model")
+        return self._keep(bundle, parents)
+
+    def _keep(self, bundle: Bundle, parents: tuple[str, ...] = ()) -> Bundle:
         for path, digest in bundle.body["files"].items():
             if self._catalog.put(bundle.file(path)) != digest:
                 msg = f"bundle {bundle.name}: {path} changed while it was being kept"
@@ -56,7 +66,7 @@ class Models:
         path = Path(source)
         with tempfile.TemporaryDirectory() as scratch:
             folder = unzip(path, Path(scratch)) if path.is_file() else path
-            bundle = self.add(read_bundle(folder, name=name))
+            bundle = self._keep(read_bundle(folder, name=name))
         self._catalog.audit("import", kind=KIND, model=bundle.ref, digest=bundle.digest)
         return bundle
 
@@ -134,15 +144,14 @@ class Models:
             msg = f"{folder} is not empty; give a new folder to export to"
             raise ModelError(msg)
         bundle = self.get(ref)
-        found_in = (one for path in bundle.body["files"] for one in chunks(bundle.file(path), path))
-        check(self._catalog, found_in, what=f"model {bundle.ref}", reason=release)
+        check(self._catalog, _texts(bundle), what=f"model {bundle.ref}", reason=release)
         self._catalog.audit("export", kind=KIND, model=bundle.ref, digest=bundle.digest)
         return bundle.save(folder)
 
     def _welcome_base(self, wished: Ref) -> None:
         """Import the product's base model of that name once, as ``@general``."""
         if wished.name in base_names() and GENERAL not in self.aliases(wished.name):
-            bundle = self.add(base_bundle(wished.name))
+            bundle = self._keep(base_bundle(wished.name))
             self._catalog.point(KIND, bundle.name, GENERAL, digest=bundle.digest, reason="comes with AI-LAB")
 
     def _bundle(self, record: Record) -> Bundle:
@@ -151,3 +160,7 @@ class Models:
     def _reader(self, record: Record) -> Callable[[str], bytes]:
         files = record.body["files"]
         return lambda path: self._catalog.get(files[path])
+
+
+def _texts(bundle: Bundle) -> Iterator[Chunk]:
+    return (one for path in bundle.body["files"] for one in chunks(bundle.file(path), path))

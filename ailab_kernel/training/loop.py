@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,23 @@ from .runs import Row, State, open_run, save
 from .transfer import frozen, rest, start
 
 _LAST_RATE = 0.02
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is shown in a step, and how it is judged after an epoch.
+
+    Attributes
+    ----------
+    show
+        Recipe, network, cases, and as ``chance`` seed, epoch and step, all that it may depend on; returns images
+        (batch, channels, ...) and labels (batch, 1, ...).
+    judge
+        Recipe, network and tuning cases; returns ``dice``, by which the best epoch is chosen, and more.
+    """
+
+    show: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+    judge: Callable[[Recipe, nn.Module, Sequence[Case]], Row]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +120,13 @@ def run(
     seed: int,
     epochs: int | None = None,
     on_epoch: Callable[[Sequence[Row]], None] | None = None,
+    lesson: Lesson | None = None,
 ) -> Trained:
-    """Train on (training, tuning) cases that are on the model grid already; see `fine_tune`."""
+    """Train on (training, tuning) cases that are on the model grid already; see `fine_tune`.
+
+    ``lesson`` is what the network is shown and judged by: by default crops, and the tuning Dice.
+    """
+    lesson = lesson or Lesson(_crops, tuning_dice)
     plan, (train, tune) = recipe.fine_tune, cases
     total = epochs or plan.epochs
     network = start(recipe, base_state, seed=seed)
@@ -117,9 +140,10 @@ def run(
         while state.epoch < total and not _stalled(state.curve, plan.patience):
             began = time.monotonic()
             rest(network, frozen(plan, state.epoch))
-            loss = _learn(recipe, (network, optimizer), train, seed=seed, epoch=state.epoch, total=total)
+            loss = _learn(recipe, (network, optimizer), partial(lesson.show, recipe, network, train), seed=seed,
+                          epoch=state.epoch, total=total)  # fmt: skip
             row = {"epoch": state.epoch + 1, "loss": loss, "rate": rate_at(plan, (state.epoch + 1) * plan.steps, total),
-                   **tuning_dice(recipe, network, tune)}  # fmt: skip
+                   **lesson.judge(recipe, network, tune)}  # fmt: skip
             if row["dice"] > max((old["dice"] for old in state.curve), default=-1.0):
                 state.best = copy.deepcopy(network.state_dict())
             state.curve.append(row)
@@ -134,7 +158,7 @@ def run(
 def _learn(
     recipe: Recipe,
     model: tuple[nn.Module, torch.optim.Optimizer],
-    train: Sequence[Case],
+    show: Callable[..., tuple[torch.Tensor, torch.Tensor]],
     *,
     seed: int,
     epoch: int,
@@ -147,7 +171,7 @@ def _learn(
     for step in range(plan.steps):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(plan, epoch * plan.steps + step, total)
-        images, truths = batch(recipe, train, seed=seed, epoch=epoch, step=step)
+        images, truths = show(chance=(seed, epoch, step))
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(network(images), truths)
         loss.backward()
@@ -157,19 +181,26 @@ def _learn(
     return float(np.mean(losses))
 
 
+def _crops(
+    recipe: Recipe, _network: nn.Module, cases: Sequence[Case], *, chance: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    seed, epoch, step = chance
+    return batch(recipe, cases, seed=seed, epoch=epoch, step=step)
+
+
 def tuning_dice(recipe: Recipe, network: nn.Module, cases: Sequence[Case]) -> Row:
     """Return the mean Dice over cases on the model grid, in all (``dice``) and by label (``dice <label>``)."""
     engine, scores = TorchEngine(network.eval()), []
     for case in cases:
         answer = logits(engine.run, case.image.numpy().astype(np.float32), roi=recipe.roi).argmax(0)
         truth = case.truth.numpy()
-        scores.append([_dice(answer == label.index, truth == label.index) for label in recipe.labels])
+        scores.append([dice(answer == label.index, truth == label.index) for label in recipe.labels])
     means = {f"dice {label.name}": float(mean) for label, mean in zip(recipe.labels, np.mean(scores, 0), strict=True)}
     return {"dice": float(np.mean(scores)), **means}
 
 
-def _dice(answer: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two regions; 1 where both are empty."""
+def dice(answer: np.ndarray, truth: np.ndarray) -> float:
+    """Return the Dice of two regions, bool arrays of one shape; 1 where both are empty."""
     both = int(answer.sum()) + int(truth.sum())
     return 2 * int((answer & truth).sum()) / both if both else 1.0
 

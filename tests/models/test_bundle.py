@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ailab_kernel.ground.errors import ModelChanged, ModelError, NotFound, SealBroken
+from ailab_kernel.ground.errors import ExitBlocked, ModelChanged, ModelError, NotFound, SealBroken
 from ailab_kernel.models import Models, build_network, read_bundle, write_bundle
 from ailab_kernel.models.bundle import WEIGHTS
 from ailab_kernel.models.evidence import Evidence, kept_evidence
@@ -56,6 +56,22 @@ def test_export_gives_the_same_bundle(tmp_path, workspace):
     assert read_bundle(models.export("tiny@1", tmp_path / "out")).digest == bundle.digest
     with pytest.raises(ModelError, match="not empty"):
         models.export("tiny@1", tmp_path / "out")
+
+
+@pytest.mark.parametrize("where", ["description", "training_data"])
+def test_a_model_that_names_a_patient_is_not_kept_and_does_not_leave(tmp_path, workspace, where):
+    workspace.catalog.remember({"PatientName": ["Quixano^Alonso"]})
+    models, told = Models(workspace.catalog), {"dataset": "of Alonso Quixano"}
+    folder = make_bundle(tmp_path / "a", **{where: told if where == "training_data" else told["dataset"]})
+    with pytest.raises(ExitBlocked, match=r"the new model stays here: .*PatientName in configs/metadata\.json") as caught:
+        models.add(read_bundle(folder))
+    assert "docs/README.md" in str(caught.value)
+    assert "uixano" not in str(caught.value)
+    assert list(models.all()) == []
+    models.import_bundle(folder)
+    with pytest.raises(ExitBlocked, match=r"docs/README\.md"):
+        models.export("tiny@1", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_changed_byte_is_found_and_named(tmp_path, workspace):

@@ -15,6 +15,8 @@ from ailab_kernel.recipes.recipe import Recipe, truth_values
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
+from .order import keep_score, uncertainty
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
@@ -50,13 +52,21 @@ def annotate_case(workspace: "Workspace", task: str, series_uid: str, *, reader:
     current, started = get_task(workspace, task), time.perf_counter()
     vol = current.volume(series_uid)
     if current.assist and not current.steps(series_uid):
-        current = current.propose(series_uid, predictor(workspace, current.assist).predict(vol))
+        current = _propose(current, vol)
     proposed = time.perf_counter() - started
     if reader != "none" and current.state(series_uid) in {"", "proposed", "returned"}:
         current = current.submit(series_uid, _read(current, vol, reader), reader=_name(reader))
     if reader != "none" and current.state(series_uid) == "submitted":
         current = current.accept(series_uid, reviewer=f"{_name(reader)}, not reviewed by a person")
     return _told(current, series_uid, proposed)
+
+
+def _propose(task: Task, vol: Volume) -> Task:
+    """Record the model's proposal and how unsure it is of it."""
+    model = predictor(task.workspace, task.assist)
+    scores, grid = model.scores(vol)
+    keep_score(task.workspace.catalog, vol.series_uid, uncertainty(scores), model=task.assist)
+    return task.propose(vol.series_uid, model.mask(vol, scores, grid))
 
 
 def _told(task: Task, series_uid: str, seconds: float) -> Mapping[str, Any]:
