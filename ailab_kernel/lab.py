@@ -5,6 +5,7 @@ and replayed.
 """
 
 import html
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +92,8 @@ class Lab:
 
     def annotate(
         self, studies: "Sequence[Study]", *, label: str, assist: str = "", reader: str = "none", reason: str = "",
-        seg: "Dataset | str" = "", take_over: bool = False,
+        seg: "Dataset | str" = "", take_over: bool = False, readers: Sequence[str] = (), adjudicator: str = "",
+        consensus: str = "majority", order: str = "first", scores: Mapping[str, float] | None = None, seed: int = 7,
     ) -> "Task":  # fmt: skip
         """Make an annotation task on studies, let a model propose, and return the task.
 
@@ -113,29 +115,71 @@ class Lab:
             Why studies that are not marked as de-identified may enter research; recorded.
         seg, take_over
             Of `annotation.desk.open_desk`, for a person.
+        readers
+            Logins of those who read every case, each with `read`; two or more read blind to each other.
+        adjudicator
+            Login of who alone reviews; begins with the readings' consensus.
+        consensus
+            ``majority`` or ``staple``.
+        order, scores, seed
+            Which case comes first: ``first`` (as found), ``random`` by the seed, or ``uncertain`` with the highest of
+            the ``scores`` by SeriesInstanceUID first.
         """
         from ailab_kernel.annotation.assist import READERS
+        from ailab_kernel.annotation.assist import order as ordered
         from ailab_kernel.annotation.task import create_task, get_task
         from ailab_kernel.datasets.intake import main_series
 
         model = self.models.get(assist) if assist else None
-        uids = [main_series(study).uid for study in studies]
+        uids = ordered([main_series(study).uid for study in studies], order, scores=scores or {}, seed=seed)
         digest = model.digest if model else ""
-        task = create_task(self.workspace, _recipe(label, model), uids, assist=digest, reason=reason)
+        people: dict[str, Any] = {"readers": readers, "adjudicator": adjudicator, "consensus": consensus}
+        task = create_task(self.workspace, _recipe(label, model), uids, assist=digest, reason=reason, **people)
         person = reader not in READERS
-        if assist or not person:
+        if assist or not (person or readers):
             told = {"task": task.ref, "reader": "none" if person else reader}
             self._run("annotate", told, resolved={"task": task.record.digest})
         if person:
             self._show_desk(task.ref, reader=reader, seg=seg, take_over=take_over)
         return get_task(self.workspace, task.ref)
 
+    def read(self, ref: str, *, reader: str = "", series: str = "", **asked: Any) -> None:
+        """Open a task's next case in the cell: for its reader, its reviewer or its adjudicator.
+
+        Parameters
+        ----------
+        ref
+            ``heart-wall`` (newest) or ``heart-wall@2``.
+        reader
+            Your login; by default whoever runs this.
+        series
+            SeriesInstanceUID (0020,000E) of another case than the next one.
+        asked
+            More of `annotation.desk.open_desk`.
+        """
+        from getpass import getuser
+
+        login = reader or os.environ.get("JUPYTERHUB_USER") or getuser()
+        self._show_desk(ref, reader=login, series_uid=series, **asked)
+
     def _show_desk(self, ref: str, **asked: Any) -> None:
         from IPython.display import display
 
-        from ailab_kernel.annotation.desk import open_desk
+        from ailab_kernel.annotation.desk import show_desk
 
-        display(open_desk(self.task(ref), **asked))
+        display(*show_desk(self.task(ref), **asked))
+
+    def agreement(self, ref: str, *, seed: int = 7) -> "Report":
+        """Compare the blind readings of a task, as they are in now; ``seed`` is that of the intervals.
+
+        Raises
+        ------
+        WrongUse
+            No case was handed in by all of its readers.
+        """
+        task = self.task(ref)
+        parameters = {"task": task.ref, "steps": list(task.compared()), "seed": seed}
+        return self._run("agreement", parameters, resolved={"task": task.record.digest})
 
     def task(self, ref: str) -> "Task":
         """Return an annotation task: ``heart-wall`` (newest) or ``heart-wall@2``."""

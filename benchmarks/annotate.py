@@ -1,9 +1,9 @@
-"""The widget on 512×512×200, in JupyterLab and Chromium: ``python -m benchmarks.annotate [strokes]``.
+"""The widget on 512×512×200, in JupyterLab and Chromium: ``python -m benchmarks.annotate [strokes] [slices]``.
 
 Prints medians and 95th percentiles, ms: pointer up to the record on the disk (kernel's clock against the page's, one
-machine), pointer up to the acknowledgement on the page, the next slice when it was prefetched and when it was not, and
-the seconds to the first picture. The load of the machine is printed beside them: figures of a busy machine are no
-figures.
+machine), pointer up to the acknowledgement on the page, the next slice when it was prefetched and when it was not, the
+view in 3-D turned, and the seconds to the first picture and to the first view in 3-D. The load of the machine is
+printed beside them: figures of a busy machine are no figures.
 """
 
 import json
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-SHAPE = (200, 512, 512)
 CELL = """
 import time
 import numpy as np
@@ -40,6 +39,13 @@ Annotator(session, title="benchmark")
 """
 WAIT = "() => document.querySelector('.ailab-annotate')?.annotate.ready()"
 # Scroll and wait until the slice is painted on the canvas, ms; half a frame of waiting for the browser is in it.
+SOLID = "() => document.querySelector('.ailab-annotate')?.annotate.solid.ready"
+TURN = """() => {
+  const { solid } = document.querySelector('.ailab-annotate').annotate, begin = performance.now();
+  solid.camera.turn(0.05, 0.01);
+  solid.paint();
+  return performance.now() - begin;
+}"""
 SCROLL = """async (axis) => {
   const root = document.querySelector('.ailab-annotate'), { state, ready } = root.annotate;
   const begin = performance.now();
@@ -56,7 +62,7 @@ def summary(name: str, values: list[float]) -> str:
     return f"| {name} | {np.median(values):.1f} | {np.percentile(values, 95):.1f} | {max(values):.1f} | {len(values)} |"
 
 
-def main(strokes: int = 40) -> None:
+def main(strokes: int = 40, slices: int = 200) -> None:
     """Measure and print."""
     from playwright.sync_api import sync_playwright
 
@@ -67,15 +73,18 @@ def main(strokes: int = 40) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(120_000)
-        lab.notebook(CELL.format(shape=SHAPE))
+        lab.notebook(CELL.format(shape=(slices, 512, 512)))
         lab.run_all(page)
         page.wait_for_selector(".ailab-annotate")
         begin = time.perf_counter()
         page.wait_for_function(WAIT, polling=5)
         first = time.perf_counter() - begin
-        lines = [*_strokes(page, folder, strokes), *_slices(page, strokes)]
+        lines = [*_strokes(page, folder, strokes), *_slices(page, strokes, slices)]
+        solid, turned = _solid(page, strokes)
         browser.close()
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; first picture {first:.2f} s after the frame")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; first picture {first:.2f} s after the frame, "
+          f"first view in 3-D {solid:.2f} s after it was asked for")
+    lines.append(turned)
     print("| what, ms | median | 95 % | most | n |\n|---|---|---|---|---|", *lines, sep="\n")
 
 
@@ -103,16 +112,25 @@ def _strokes(page, folder: Path, strokes: int) -> list[str]:
             summary("pointer up to acknowledged on the page", to_page)]
 
 
-def _slices(page, count: int) -> list[str]:
+def _slices(page, count: int, slices: int) -> list[str]:
     near, far = [], []
     for _ in range(count):
         page.wait_for_timeout(250)                      # what is ahead has come meanwhile
         near.append(page.evaluate(SCROLL.replace("STEP", "state.cursor[axis] + 1"), 0))
-    for index in (*range(0, 90, 10), *range(150, 200, 10)):
+    for index in (*range(0, slices // 2 - 10, 10), *range(3 * slices // 4, slices, 10)):
         page.wait_for_timeout(250)
         far.append(page.evaluate(SCROLL.replace("STEP", str(index)), 0))
     return [summary("next slice, prefetched, until it is painted on the canvas", near),
             summary("a slice that was not prefetched, the same", far)]
+
+
+def _solid(page, count: int) -> tuple[float, str]:
+    page.locator(".ailab-annotate").focus()
+    begin = time.perf_counter()
+    page.keyboard.press("x")
+    page.wait_for_function(SOLID, polling=5)
+    first = time.perf_counter() - begin
+    return first, summary("the view in 3-D turned and painted", [page.evaluate(TURN) for _ in range(count)])
 
 
 if __name__ == "__main__":

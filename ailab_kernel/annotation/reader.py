@@ -8,7 +8,9 @@ import numpy as np
 
 from ailab_kernel.volumes.masks import Mask
 
-NAME = "simulated reader"
+from .reading.rules import SIMULATED
+
+NAME = SIMULATED
 GOOD_ENOUGH = 0.95
 
 

@@ -4,12 +4,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel import __version__
+from ailab_kernel.datasets.dataset import load_mask
 from ailab_kernel.datasets.intake import read_series
 from ailab_kernel.ground.errors import AnnotationError, NotFound
 from ailab_kernel.ground.ids import sha256
 from ailab_kernel.objects.provenance import Provenance
 from ailab_kernel.objects.seg import write_seg
 from ailab_kernel.volumes.masks import Mask
+
+from .reading import active_seconds
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -21,43 +24,68 @@ if TYPE_CHECKING:
     from .task import Task
 
 TOOL = "AI-LAB annotate"
-# States of a case in which a reader may hand in.
-_OPEN = {"", "proposed", "submitted", "returned"}
 
 
 def save(session: "Session", task: "Task") -> dict[str, Any]:
-    """Store what was drawn as a SEG in the archive, and submit the case's step.
+    """Store what was drawn as a SEG in the archive, and write the case's step: a reader's or a reviewer's.
 
     The time is recorded before anything is written: saved again after a crash, the same object is written, once. What
-    was saved and not changed since is not saved again.
+    was saved and not changed since is not saved again. A blind reading is handed in and nothing else: the archive is
+    open to the other reader, and gets the adjudicated mask.
 
     Returns
     -------
     dict
-        JSON values: ``sop_uid`` (SOP Instance UID (0008,0018)), ``mask`` (SHA-256 of the voxels), ``at``.
+        JSON values: ``sop_uid`` (SOP Instance UID (0008,0018); empty for a blind reading), ``mask`` (SHA-256 of the
+        voxels), ``at``.
 
     Raises
     ------
     AnnotationError
-        The case was accepted meanwhile, or the archive refused the SEG.
+        The case cannot be handed in by this reader as it stands now, or the archive refused the SEG.
     NotFound
         The series is no longer in the archive.
     """
-    uid, digest = session.case.series_uid, sha256(session.array.tobytes())
-    if task.state(uid) not in _OPEN:
-        msg = f"series {uid} is {task.state(uid)} in task {task.ref}; have it returned before it is changed"
-        raise AnnotationError(msg)
+    uid, reader, digest = session.case.series_uid, session.case.reader, sha256(session.array.tobytes())
+    state = duty(task, uid, reader)
+    again = _handed_in(task, session, state)
+    if not again and (refusal := task.may(uid, state, reader=reader)):
+        raise AnnotationError(refusal)
     if session.saved.get("mask") != digest:
         session.note({"kind": "saved", "mask": digest, "at": datetime.now(UTC).isoformat(timespec="seconds")})
     session.checkpoint()
+    blind = task.roster.double and state == "submitted"
+    sop_uid = "" if blind else _stored(session, task)
+    seconds = active_seconds(session.records)
+    if not again and state == "submitted":
+        task.submit(uid, session.mask, reader=reader, seconds=seconds)
+    elif not again:
+        task.review(uid, session.mask, reviewer=reader, seconds=seconds)
+    return {"sop_uid": sop_uid, "mask": digest, "at": session.saved["at"]}
+
+
+def duty(task: "Task", series_uid: str, reader: str) -> str:
+    """Return what a person hands in on a case: ``reviewed`` where somebody else's reading waits for them.
+
+    Parameters
+    ----------
+    task, series_uid
+        The case.
+    reader
+        Pseudonym.
+    """
+    waits = task.state(series_uid) in {"submitted", "reviewed"}
+    return "reviewed" if waits and not task.may(series_uid, "reviewed", reader=reader) else "submitted"
+
+
+def _stored(session: "Session", task: "Task") -> str:
+    """Write the SEG and return its SOP Instance UID."""
     seg = seg_of(session, _source(task.workspace, session), assist=task.assist)
     stored = task.workspace.archive.store([seg])
     if stored.refused:
         msg = f"the archive refused the SEG ({stored.refused[0].reason}); nothing is lost: save again when it is mended"
         raise AnnotationError(msg)
-    if not _submitted(task, session):
-        task.submit(uid, session.mask, reader=session.case.reader)
-    return {"sop_uid": str(seg.SOPInstanceUID), "mask": digest, "at": session.saved["at"]}
+    return str(seg.SOPInstanceUID)
 
 
 def seg_of(session: "Session", source: "Volume", *, assist: str = "") -> "Dataset":
@@ -95,9 +123,10 @@ def _source(workspace: "Workspace", session: "Session") -> "Volume":
     return source
 
 
-def _submitted(task: "Task", session: "Session") -> bool:
-    """Whether the newest step is this very mask by this reader: a second click submits nothing anew."""
-    steps = task.steps(session.case.series_uid)
-    if not steps or steps[-1].state != "submitted" or steps[-1].reader != session.case.reader:
+def _handed_in(task: "Task", session: "Session", state: str) -> bool:
+    """Whether this reader's newest step is this very mask: a second click hands in nothing anew."""
+    own = [step for step in task.steps(session.case.series_uid) if step.reader == session.case.reader]
+    if not own or own[-1].state != state:
         return False
-    return bool((task.mask(session.case.series_uid).array == session.array).all())
+    mask = load_mask(task.workspace.catalog, own[-1].mask, session.case.labels)
+    return bool((mask.array == session.array).all())

@@ -1,9 +1,8 @@
-"""What to mark on which series, and how far each is: proposed, submitted, accepted or returned.
+"""What to mark on which series, by whom, and how far each case is.
 
-A task and every step of it are records in the ledger; the state of a case is its newest step.
+A task and every step of it are records in the ledger; who may write which is in `reading.rules`.
 """
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,49 +19,26 @@ from ailab_kernel.volumes.pack import pack_mask
 from ailab_kernel.volumes.volume import Volume
 from ailab_kernel.workspace import Workspace
 
-KIND, STEP = "task", "annotation"
-# What may follow what: a case starts without a step.
-NEXT = {
-    "": ("proposed", "submitted"),
-    "proposed": ("submitted",),
-    "submitted": ("submitted", "accepted", "returned"),
-    "returned": ("submitted",),
-    "accepted": ("returned",),
-}
+from .reading import HOW, KIND, STEP, Roster, Step, check, consensus, key_of, of_series, person, state_of
 
-
-@dataclass(frozen=True)
-class Step:
-    """One step of one case.
-
-    Attributes
-    ----------
-    state
-        ``proposed``, ``submitted``, ``accepted`` or ``returned``.
-    mask
-        SHA-256 of the mask's pack.
-    reader
-        Pseudonym or role of who did it; ``simulated`` for the simulated reader.
-    changed
-        Share of the union of proposal and submission that the reader changed, 0 to 1.
-    reason
-        Why it was returned.
-    """
-
-    state: str
-    mask: str
-    reader: str
-    changed: float = 0.0
-    reason: str = ""
-    record: str = field(default="", repr=False, compare=False)
+__all__ = ["KIND", "STEP", "Step", "Task", "create_task", "get_task", "list_tasks"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A worklist: a recipe's labels to be drawn on a list of series."""
+    """A worklist: a recipe's labels to be drawn on a list of series.
+
+    Attributes
+    ----------
+    workspace, record
+        Where it is, and what it is.
+    only
+        Digests of the step records that count, for a report that is to be the same later; empty: all of them.
+    """
 
     workspace: Workspace = field(repr=False)
     record: Record
+    only: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ref(self) -> str:
@@ -73,6 +49,11 @@ class Task:
     def recipe(self) -> Recipe:
         """What is drawn."""
         return find(self.record.body["recipe"])
+
+    @property
+    def roster(self) -> Roster:
+        """Whom the task names."""
+        return Roster.of(self.record.body)
 
     @property
     def assist(self) -> str:
@@ -103,36 +84,120 @@ class Task:
         """Return every step of a case, oldest first."""
         return self._steps.get(self._check_case(series_uid), ())
 
-    def state(self, series_uid: str) -> str:
-        """Return the state of a case; empty when nothing happened yet."""
-        steps = self.steps(series_uid)
-        return steps[-1].state if steps else ""
+    def state(self, series_uid: str, *, reader: str = "") -> str:
+        """Return the state of a case, empty when nothing happened yet; of a double reading, a reader's own part."""
+        return state_of(self.steps(series_uid), self.roster, reader=reader)
 
     def mask(self, series_uid: str) -> Mask:
         """Return the newest mask of a case."""
-        steps = self.steps(series_uid)
-        if not steps:
+        drawn = self._drawn(series_uid)
+        if not drawn:
             msg = f"series {series_uid} has no mask in task {self.ref} yet"
             raise NotFound(msg)
-        return load_mask(self.workspace.catalog, steps[-1].mask, self.recipe.labels)
+        return self._load(drawn[-1])
+
+    def start(self, series_uid: str, reader: str) -> Mask | None:
+        """Return what a reader's session begins with; in a double reading nothing that another reader drew."""
+        if self.roster.double and reader in self.roster.readers:
+            own = [step for step in self._drawn(series_uid) if step.state == "proposed" or step.reader == reader]
+            return self._load(own[-1]) if own else None
+        if self.roster.double and self.state(series_uid) == "submitted":
+            return consensus(list(self.submissions(series_uid).values()), self.record.body["consensus"])
+        return self._load(self._drawn(series_uid)[-1]) if self._drawn(series_uid) else None
+
+    def submissions(self, series_uid: str) -> Mapping[str, Mask]:
+        """Return what each reader handed in last, by pseudonym; of blind readings what this catalog may show."""
+        newest = {step.reader: step for step in self._drawn(series_uid) if step.state == "submitted"}
+        order = [*self.roster.readers, *newest]
+        return {reader: self._load(newest[reader]) for reader in sorted(newest, key=order.index)}
+
+    def reading_steps(self, series_uid: str) -> Mapping[str, Step]:
+        """Return each reader's step of a double reading by pseudonym, as it stood when the last of them handed in.
+
+        Empty before; what was read again after a return was not blind, and does not count here.
+        """
+        found: dict[str, Step] = {}
+        for step in self.steps(series_uid):
+            if step.state == "submitted" and not found.keys() >= set(self.roster.readers):
+                found[step.reader] = step
+        complete = self.roster.double and found.keys() >= set(self.roster.readers)
+        return {reader: found[reader] for reader in self.roster.readers} if complete else {}
+
+    def readings(self, series_uid: str) -> Mapping[str, Mask]:
+        """Return each reader's blind reading by pseudonym (`reading_steps`); empty before all are in."""
+        return {reader: self._load(step) for reader, step in self.reading_steps(series_uid).items()}
+
+    def compared(self) -> tuple[str, ...]:
+        """Return the digests of the steps that speak of agreement now: every blind reading of each case, and its end.
+
+        Raises
+        ------
+        WrongUse
+            No case was handed in by all of its readers.
+        """
+        found = [step.record for uid in self.series_uids if (readings := self.reading_steps(uid))
+                 for step in [*readings.values(), *(self.steps(uid)[-1:] if self.state(uid) == "accepted" else ())]]
+        if not found:
+            msg = f"no case of task {self.ref} was handed in by two readers or more; there is nothing to compare yet"
+            raise WrongUse(msg)
+        return tuple(found)
 
     def propose(self, series_uid: str, mask: Mask) -> "Task":
         """Record the model's proposal and return the task as it stands now."""
         return self._step(series_uid, "proposed", mask=self._put(mask), reader=f"model {self.assist[:12]}")
 
-    def submit(self, series_uid: str, mask: Mask, *, reader: str) -> "Task":
-        """Record what a reader drew; the share changed from the proposal is kept beside it."""
+    def assign(self, series_uid: str, *, reader: str) -> "Task":
+        """Give a case to a reader; only they may hand it in then."""
+        return self._step(series_uid, "assigned", reader=self._person(reader))
+
+    def begin(self, series_uid: str, *, reader: str) -> "Task":
+        """Record that a reader opened the case."""
+        return self._step(series_uid, "in progress", reader=self._person(reader))
+
+    def submit(self, series_uid: str, mask: Mask, *, reader: str, seconds: float = 0.0) -> "Task":
+        """Record what a reader drew; the share changed from the proposal is kept beside it.
+
+        Parameters
+        ----------
+        series_uid, mask
+            The case, and what was drawn on it.
+        reader
+            A login, or its pseudonym.
+        seconds
+            Active time (`reading.active_seconds`).
+        """
         proposals = [step for step in self.steps(series_uid) if step.state == "proposed"]
         changed = self._changed(proposals[-1].mask, mask) if proposals else 1.0
-        return self._step(series_uid, "submitted", mask=self._put(mask), reader=reader, changed=changed)
+        who = self._person(reader)
+        blind = {"blind": self.roster.blind(series_uid, who)} if self.roster.double else {}
+        told = {"reader": who, "changed": changed, "seconds": seconds, **blind}
+        return self._step(series_uid, "submitted", mask=self._put(mask), **told)
+
+    def review(self, series_uid: str, mask: Mask, *, reviewer: str, seconds: float = 0.0) -> "Task":
+        """Record what a reviewer or adjudicator made of what was submitted; accepting it is another step."""
+        who = self._person(reviewer)
+        return self._step(series_uid, "reviewed", mask=self._put(mask), reader=who, seconds=seconds)
 
     def accept(self, series_uid: str, *, reviewer: str) -> "Task":
-        """Accept the submitted mask."""
-        return self._step(series_uid, "accepted", mask=self._newest(series_uid).mask, reader=reviewer)
+        """Accept the newest mask; of a double reading the adjudicated one."""
+        mask, who = self._newest(series_uid).mask, self._person(reviewer)
+        return self._step(series_uid, "accepted", mask=mask, reader=who)
 
     def give_back(self, series_uid: str, *, reviewer: str, reason: str) -> "Task":
         """Return a mask to its reader with the reason."""
-        return self._step(series_uid, "returned", mask=self._newest(series_uid).mask, reader=reviewer, reason=reason)
+        mask, who = self._newest(series_uid).mask, self._person(reviewer)
+        return self._step(series_uid, "returned", mask=mask, reader=who, reason=reason)
+
+    def may(self, series_uid: str, state: str, *, reader: str) -> str:
+        """Return why a person may not bring a case to a state now; empty when they may."""
+        body = self._body(series_uid, state, reader=self._person(reader))
+        if state == "submitted" and self.roster.double:
+            body["blind"] = self.roster.blind(series_uid, body["reader"])
+        try:
+            self._check(body)
+        except WrongUse as refusal:
+            return str(refusal)
+        return ""
 
     def accepted(self) -> tuple[Annotated, ...]:
         """Return every accepted annotation, ready for ``lab.datasets.freeze``."""
@@ -143,12 +208,21 @@ class Task:
         step = self._newest(series_uid)
         return Annotated(self.image(series_uid), step.mask, self.recipe.labels, step.record)
 
+    def _drawn(self, series_uid: str) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps(series_uid) if step.mask)
+
     def _newest(self, series_uid: str) -> Step:
-        steps = self.steps(series_uid)
-        if not steps:
+        drawn = self._drawn(series_uid)
+        if not drawn:
             msg = f"series {series_uid}: nothing was submitted in task {self.ref}; submit a mask first"
             raise WrongUse(msg)
-        return steps[-1]
+        return drawn[-1]
+
+    def _load(self, step: Step) -> Mask:
+        return load_mask(self.workspace.catalog, step.mask, self.recipe.labels)
+
+    def _person(self, name: str) -> str:
+        return person(self.workspace.catalog, name)
 
     def _put(self, mask: Mask) -> str:
         return self.workspace.catalog.put(pack_mask(mask))
@@ -158,29 +232,24 @@ class Task:
         union = int(((before > 0) | (mask.array > 0)).sum())
         return round(float((before != mask.array).sum() / union), 6) if union else 0.0
 
-    def _step(self, series_uid: str, state: str, **step: Any) -> "Task":
-        steps = self.steps(series_uid)
-        current = steps[-1].state if steps else ""
-        if state not in NEXT[current]:
-            msg = f"series {series_uid} is {current or 'untouched'} in task {self.ref}: it cannot become {state}"
-            raise WrongUse(msg)
-        body = {"series": series_uid, "number": len(steps), "state": state, "changed": 0.0, "reason": "", **step}
-        parents = [self.record.digest, *([self.assist] if self.assist else [])]
-        self.workspace.catalog.append(STEP, body, name=self._key, parents=parents)
-        return Task(self.workspace, self.record)
+    def _body(self, series_uid: str, state: str, **step: Any) -> dict[str, Any]:
+        empty = {"mask": "", "changed": 0.0, "reason": ""}
+        return {"series": series_uid, "number": len(self.steps(series_uid)), "state": state, **empty, **step}
 
-    @property
-    def _key(self) -> str:
-        """Name under which this task's steps stand in the ledger."""
-        return f"task-{self.record.digest[:16]}"
+    def _check(self, body: Mapping[str, Any]) -> None:
+        check(body, task=self.record.body, steps=self.steps(body["series"]), writer=body["reader"])
+
+    def _step(self, series_uid: str, state: str, **step: Any) -> "Task":
+        body = self._body(series_uid, state, **step)
+        self._check(body)
+        parents = [self.record.digest, *([self.assist] if self.assist else [])]
+        self.workspace.catalog.append(STEP, body, name=key_of(self.record.digest), parents=parents)
+        return Task(self.workspace, self.record)
 
     @cached_property
     def _steps(self) -> Mapping[str, tuple[Step, ...]]:
-        found: dict[str, list[Step]] = {}
-        for record in self.workspace.catalog.query(STEP, name=self._key):
-            body = {key: value for key, value in record.body.items() if key not in {"series", "number"}}
-            found.setdefault(record.body["series"], []).append(Step(**body, record=record.digest))
-        return {series: tuple(steps) for series, steps in found.items()}
+        found = self.workspace.catalog.query(STEP, name=key_of(self.record.digest))
+        return of_series(one for one in found if not self.only or one.digest in self.only)
 
     def _check_case(self, series_uid: str) -> str:
         if series_uid not in self.series_uids:
@@ -189,15 +258,15 @@ class Task:
         return series_uid
 
     def _repr_html_(self) -> str:
-        states = [self.state(uid) or "untouched" for uid in self.series_uids]
-        rows = "".join(f"<tr><td>{state}</td><td>{states.count(state)}</td></tr>" for state in dict.fromkeys(states))
-        title = f"Task {html.escape(self.ref)}: {html.escape(self.recipe.title)} on {len(states)} series"
-        return f"<p><b>{title}</b></p><table><tr><th>state</th><th>cases</th></tr>{rows}</table>"
+        from .reading.shown import table
+
+        return table(self)
 
 
 def create_task(
-    workspace: Workspace, recipe: Recipe, series_uids: Sequence[str], *, assist: str = "", reason: str = ""
-) -> Task:
+    workspace: Workspace, recipe: Recipe, series_uids: Sequence[str], *, assist: str = "", reason: str = "",
+    readers: Sequence[str] = (), adjudicator: str = "", consensus: str = HOW[0],
+) -> Task:  # fmt: skip
     """Make a task, or return the one with the same content.
 
     Parameters
@@ -212,21 +281,43 @@ def create_task(
         Digest of the model that proposes.
     reason
         Why studies that are not marked as de-identified may enter; recorded.
+    readers
+        Logins of those who read every case; two or more read blind to each other.
+    adjudicator
+        Login of who alone reviews.
+    consensus
+        What the adjudicator begins with, a name of `reading.HOW`.
+
+    Raises
+    ------
+    WrongUse
+        No series, the same person twice, or no such consensus.
     """
     if not series_uids:
         msg = "no studies to annotate: the search found none; widen it (ailab archive search)"
         raise WrongUse(msg)
+    people = [*readers, *([adjudicator] if adjudicator else [])]
+    if len(set(people)) < len(people) or consensus not in HOW:
+        msg = f"each reader and the adjudicator is another person, and the consensus one of {', '.join(HOW)}"
+        raise WrongUse(msg)
+    named = {"readers": [person(workspace.catalog, one) for one in readers], "consensus": consensus,
+             "adjudicator": person(workspace.catalog, adjudicator) if adjudicator else ""}  # fmt: skip
     body = {"recipe": recipe.name, "series": list(series_uids), "assist": assist, "reason": reason,
-            "labels": [asdict(label) for label in recipe.labels]}  # fmt: skip
+            "labels": [asdict(label) for label in recipe.labels], **(named if people else {})}  # fmt: skip
     parents = [assist] if assist else []
     return Task(workspace, workspace.catalog.append(KIND, body, name=recipe.name, parents=parents))
 
 
-def get_task(workspace: Workspace, ref: str) -> Task:
-    """Return the task that ``name`` (newest) or ``name@2`` means."""
+def list_tasks(workspace: Workspace) -> tuple[Task, ...]:
+    """Return every task of the lab, oldest first."""
+    return tuple(Task(workspace, record) for record in workspace.catalog.query(KIND))
+
+
+def get_task(workspace: Workspace, ref: str, *, only: Sequence[str] = ()) -> Task:
+    """Return the task that ``name`` (newest) or ``name@2`` means; ``only`` is that of `Task`."""
     wished = Ref.parse(ref)
     found = workspace.catalog.query(KIND, name=wished.name, version=wished.version)
     if not found:
         msg = f"there is no annotation task {ref} here"
         raise NotFound(msg)
-    return Task(workspace, found[-1])
+    return Task(workspace, found[-1], tuple(only))

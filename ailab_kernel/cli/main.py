@@ -16,6 +16,7 @@ import typer
 from ailab_kernel.ground.errors import AilabError
 
 from . import (
+    adapter,
     archive,
     audit,
     configuration,
@@ -29,11 +30,14 @@ from . import (
     jobs,
     models,
     phantoms,
+    reidentify,
     report,
     seg,
     size,
+    tasks,
     verbs,
 )
+from .asked import catalog_here
 
 app = typer.Typer(
     name="ailab",
@@ -47,11 +51,11 @@ app = typer.Typer(
 for name, family in (
     ("archive", archive), ("models", models), ("datasets", datasets), ("report", report), ("jobs", jobs),
     ("phantoms", phantoms), ("seg", seg), ("config", configuration), ("hub", hub),
-    ("exits", exits), ("audit", audit),
+    ("exits", exits), ("audit", audit), ("task", tasks), ("adapter", adapter),
 ):  # fmt: skip
     app.add_typer(family.app, name=name)
 for command in (verbs.annotate, verbs.train, verbs.validate, verbs.infer, convert.convert, size.size, demo.demo,
-                deidentify.deidentify, doctor.doctor):  # fmt: skip
+                deidentify.deidentify, reidentify.reidentify, doctor.doctor):  # fmt: skip
     app.command()(command)
 
 
@@ -87,12 +91,9 @@ def _log(error: Exception) -> Path:
 def _without_identifiers(text: str) -> str:
     """Take out what the lab knows to identify somebody, as far as a lab can be asked: an error ends here anyway."""
     from ailab_kernel.privacy.exits import redacted
-    from ailab_kernel.workspace import open_workspace
 
     try:
-        workspace = open_workspace()
-        told = workspace.settings
-        known = told.service or told.catalog or (workspace.home / "catalog.sqlite").is_file()
-        return redacted(workspace.catalog, text) if known else text
+        catalog = catalog_here()
+        return redacted(catalog, text) if catalog else text
     except (AilabError, OSError):
         return text

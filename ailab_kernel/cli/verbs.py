@@ -23,6 +23,10 @@ def annotate(
     assist: Annotated[str, typer.Option(help="Model that proposes, e.g. heart-wall@general.")] = "",
     reader: Annotated[str, typer.Option(help="none, simulated or reference (the last two need a SEG).")] = "none",
     reason: Annotated[str, typer.Option(help="Why studies not marked as de-identified may enter; recorded.")] = "",
+    readers: Annotated[str, typer.Option(help="Logins of who reads every case, e.g. ann,ben: blind.")] = "",
+    adjudicator: Annotated[str, typer.Option(help="Login of who alone reviews.")] = "",
+    consensus: Annotated[str, typer.Option(help="What the adjudicator begins with: majority or staple.")] = "majority",
+    order: Annotated[str, typer.Option(help="Which case comes first: first or random.")] = "first",
     modality: Modality = "CT",
     description: Description = "",
     date: Date = "",
@@ -38,7 +42,9 @@ def annotate(
         raise WrongUse(msg)
     lab = open_lab()
     studies = search(lab, limit, modality=modality, description=description, date=date, study=study)
-    task = lab.annotate(studies, label=label, assist=assist, reader=reader, reason=reason)
+    people: dict[str, Any] = {"readers": [one.strip() for one in readers.split(",") if one.strip()],
+                              "adjudicator": adjudicator, "consensus": consensus, "order": order}  # fmt: skip
+    task = lab.annotate(studies, label=label, assist=assist, reader=reader, reason=reason, **people)
     states = [task.state(uid) or "untouched" for uid in task.series_uids]
     show({"task": task.ref, **{state: states.count(state) for state in sorted(set(states))}}, as_json=as_json)
 
@@ -53,7 +59,7 @@ def train(
 ) -> None:
     """Fine-tune a model; the same command resumes. Example: ailab train heart-wall@1 --base heart-wall@general."""
     run = open_lab().train(dataset, base=base, seed=seed, epochs=epochs)
-    _tell(run.report, as_json, model=run.model.ref)
+    tell(run.report, as_json, model=run.model.ref)
 
 
 def validate(
@@ -65,7 +71,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Score a model beside its base. Example: ailab validate heart-wall@2 --dataset heart-wall-check@1."""
-    _tell(open_lab().validate(model=model, dataset=dataset, baseline=baseline, seed=seed), as_json)
+    tell(open_lab().validate(model=model, dataset=dataset, baseline=baseline, seed=seed), as_json)
 
 
 def infer(
@@ -87,7 +93,7 @@ def infer(
         return
     lab = open_lab()
     studies = search(lab, limit, modality=modality, description=description, date=date, study=study)
-    _tell(lab.infer(model=model, studies=studies, store=store), as_json)
+    tell(lab.infer(model=model, studies=studies, store=store), as_json)
 
 
 def _infer_plain(model: str, source: Path | None, output: Path | None, *, as_json: bool) -> None:
@@ -115,7 +121,8 @@ def _tell_plain(run: "PlainRun") -> None:
         line(f"set aside: {refused.what}: {refused.reason}")
 
 
-def _tell(report: "Report", as_json: bool, **more: Any) -> None:
+def tell(report: "Report", as_json: bool, **more: Any) -> None:
+    """Print a report: where its page is, and its plain figures."""
     body = {"report": report.id, "state": report.state, "page": str(report.html), **more, "metrics": report.metrics}
 
     def _table() -> None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ailab_kernel.annotation.desk import open_desk, pseudonym_of
+from ailab_kernel.annotation.desk import open_desk
+from ailab_kernel.annotation.reading import person
 from ailab_kernel.annotation.task import create_task, get_task
 from ailab_kernel.datasets.phantom_dicom import to_dicom
 from ailab_kernel.datasets.phantoms import make, random_phantom
@@ -65,18 +66,19 @@ def test_what_is_saved_is_a_seg_in_the_archive_and_a_step_of_the_task(task, desk
     assert np.array_equal(read_seg(seg, volume_from_datasets(phantom[0])).array, desk.session.array)
     assert (seg.SegmentSequence[0].SegmentAlgorithmType, seg.ManufacturerModelName) == ("MANUAL", "AI-LAB annotate")
     assert f"{seg.ContentDate[:4]}-{seg.ContentDate[4:6]}-{seg.ContentDate[6:]}" == told["at"][:10]
-    assert str(seg.ContentCreatorName) == pseudonym_of(task, "viola")
+    assert str(seg.ContentCreatorName) == person(task.workspace.catalog, "viola")
     now = get_task(task.workspace, task.ref)
-    assert [(step.state, step.reader) for step in now.steps(uid)] == [("submitted", pseudonym_of(task, "viola"))]
+    viola = person(task.workspace.catalog, "viola")
+    assert [(step.state, step.reader) for step in now.steps(uid)] == [("in progress", viola), ("submitted", viola)]
     assert np.array_equal(now.mask(uid).array, desk.session.array)
     draw(desk, 2, index=5)
     assert desk._save()["sop_uid"] != told["sop_uid"]
     assert len(segs(task)) == 2
     get_task(task.workspace, task.ref).accept(uid, reviewer="r")
     draw(desk, 3, index=6)
-    with pytest.raises(AnnotationError, match="is accepted in task"):
+    with pytest.raises(AnnotationError, match="is accepted in its task: it cannot become submitted"):
         desk._save()
-    with pytest.raises(NotFound, match="is accepted; name a series"):
+    with pytest.raises(NotFound, match="waits for you; name a series"):
         desks()
 
 
@@ -143,7 +145,7 @@ def test_the_worklist_goes_from_case_to_case_and_each_keeps_its_strokes(workspac
     assert desk._save()["mask"]
     desk._turned({"number": 1}, b"")
     assert desk.scene["title"].endswith("case 2 of 2")
-    assert desk.scene["cases"] == ["submitted", "untouched"]
+    assert desk.scene["cases"] == ["submitted", "in progress"]
     assert desk.scene["session"] == desk.session.case.name != name
     assert not desk.session.array.any()
     desk._turned({"number": 0}, b"")

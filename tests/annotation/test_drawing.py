@@ -225,3 +225,36 @@ def test_points_must_be_near_and_whole():
             read_operation(GOOD, points, shape=SHAPE, values=(1, 2))
     head = read_operation(GOOD, np.array([[3, 1, 1]], "<f4").tobytes(), shape=SHAPE, values=(1, 2)).head()
     assert head == GOOD
+
+
+def flooded(fits: np.ndarray, seed, *, axis: int) -> np.ndarray:
+    """Neighbour by neighbour, one voxel at a time."""
+    found, due = np.zeros(fits.shape, bool), [tuple(seed)]
+    while due:
+        one = due.pop()
+        if fits[one] and not found[one]:
+            found[one] = True
+            for moved in (other for other in range(3) if other != axis):
+                due += [tuple(value + step * (number == moved) for number, value in enumerate(one))
+                        for step in (-1, 1) if 0 <= one[moved] + step < fits.shape[moved]]
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-1, 2), st.integers(1, 4))
+def test_growing_takes_what_is_connected_and_stops_at_other_labels(seed, axis, reach):
+    chance = np.random.default_rng(seed)
+    vol = Volume(chance.integers(0, 10, SHAPE).astype(np.int16), oblique(), slope=2.0, intercept=-5.0)
+    mask = (chance.random(SHAPE) < 0.1).astype(np.uint8) * 2
+    place = np.array([chance.integers(0, size) for size in SHAPE])
+    operation = Operation("grow", 1, axis=axis, index=int(place[axis]) if axis >= 0 else 0, within=(-3.0, 7.0),
+                          points=(place[None] + chance.uniform(-0.49, 0.49, (1, 3))).astype(np.float32))
+    fits, before = (vol.values >= -3) & (vol.values <= 7) & (mask == 0), mask.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ailab_kernel.annotation.drawing.shapes._REACH", reach)       # small boxes are doubled
+        if not fits[tuple(place)]:
+            with pytest.raises(WrongUse, match="outside of the limits"):
+                apply(operation, mask, vol)
+            return
+        apply(operation, mask, vol)
+    assert np.array_equal(mask, np.where(flooded(fits, place, axis=axis), 1, before))

@@ -1,11 +1,7 @@
 """A reader with a mouse, in a real JupyterLab, Chromium and Orthanc: what was drawn is what the archive gets."""
 
 import os
-import re
 import signal
-from itertools import pairwise
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -15,12 +11,11 @@ from ailab_kernel.datasets.canary import make_canary
 from ailab_kernel.datasets.phantoms import make_objects
 from ailab_kernel.objects.seg import read_seg
 from ailab_kernel.volumes.series import volume_from_datasets
-from tests.services import need_service, orthanc
+from tests.services import orthanc
 
-from .labs import jupyterlab
+from .mouse import Desk, enclosed, line_to_the_kernel, outside, picture, told, under
 
 pytestmark = pytest.mark.slow
-CHROMIUM = "/usr/bin/chromium"
 READING = """
 import os, pathlib
 import ailab_kernel as ailab
@@ -37,143 +32,6 @@ sent = make_canary()
 session = Session(Path("canary"), sent.volume, case=Case("", sent.volume.series_uid, "reader-1", sent.mask.labels))
 Annotator(session, title="Orientation canary")
 """
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    with jupyterlab(tmp_path_factory.mktemp("jupyter")) as running:
-        yield running
-
-
-@pytest.fixture
-def page():
-    """A page in a real Chromium; ``asked`` holds every address that it asked for, ``faults`` what went wrong on it."""
-    need_service(CHROMIUM, package="chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        page.asked, page.faults = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("websocket", lambda socket: page.asked.append(socket.url))
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        yield page
-        browser.close()
-
-
-class Desk:
-    """The widget on a page, and an independent idea of where its voxels are."""
-
-    def __init__(self, page, grid) -> None:
-        self.page, self.grid = page, grid
-
-    def wait(self) -> "Desk":
-        self.page.wait_for_selector(".ailab-annotate")
-        self.page.wait_for_function("() => document.querySelector('.ailab-annotate').annotate.ready()")
-        self.page.locator(".ailab-annotate").scroll_into_view_if_needed()
-        return self
-
-    def settle(self) -> None:
-        self.page.wait_for_function("() => document.querySelector('.ailab-annotate').annotate.ready()")
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-        self.settle()
-
-    def set_radius(self, mm: float) -> None:
-        self.page.fill("[aria-label='radius, mm']", str(mm))
-        self.page.keyboard.press("Tab")
-        self.page.locator(".ailab-annotate").focus()
-
-    @property
-    def index(self) -> list[int]:
-        return self.page.evaluate("() => [...document.querySelector('.ailab-annotate').annotate.state.cursor]")
-
-    def go_to(self, axis: int, index: int) -> None:
-        self.page.evaluate(f"() => document.querySelector('.ailab-annotate').annotate.state.moveTo({axis}, {index})")
-        self.settle()
-
-    @property
-    def _box(self) -> dict:
-        return self.page.locator(".ailab-pane:not([hidden]) canvas").bounding_box()
-
-    def sides(self, plane: str) -> list[tuple[int, int]]:
-        """Array axis and direction (1 or -1) of the screen's right and down, from the affine alone."""
-        units = self.grid.affine[:3, :3] / self.grid.spacing_mm
-        wished = {"axial": ((0, 1), (1, 1)), "coronal": ((0, 1), (2, -1)), "sagittal": ((1, 1), (2, -1))}[plane]
-        return [(axis := int(np.abs(units[patient]).argmax()), int(np.sign(units[patient, axis]) * sign)) for patient, sign in wished]
-
-    def screen(self, voxel, plane: str = "axial") -> tuple[float, float]:
-        """Where a voxel must be on the page when the whole slice is shown."""
-        box, sides = self._box, self.sides(plane)
-        lengths = [self.grid.shape[axis] * self.grid.spacing_mm[axis] for axis, _ in sides]
-        scale = min(box["width"] / lengths[0], box["height"] / lengths[1])
-        found = []
-        for (axis, sign), length, start, size in zip(sides, lengths, (box["x"], box["y"]), (box["width"], box["height"]), strict=True):
-            from_start = voxel[axis] if sign > 0 else self.grid.shape[axis] - 1 - voxel[axis]
-            found.append(start + (size - length * scale) / 2 + (from_start + 0.5) * self.grid.spacing_mm[axis] * scale)
-        return found[0], found[1]
-
-    def voxel(self, x: float, y: float, index: int) -> np.ndarray:
-        """What lies under a point of the page in an axial slice: the inverse of `screen`."""
-        origin = np.array(self.screen((0, 0, 0)))
-        (right, _), (down, _) = self.sides("axial")
-        found = np.zeros(3)
-        for axis, one in ((right, 0), (down, 1)):
-            unit = np.zeros(3)
-            unit[axis] = 1
-            found[axis] = ((x, y)[one] - origin[one]) / (np.array(self.screen(unit)) - origin)[one]
-        found[0] = index
-        return found
-
-    def drag(self, *corners: tuple[int, int]) -> list[tuple[int, int]]:
-        """Whole pixels from the middle of the canvas, in steps that are whole too."""
-        box = self._box
-        middle = round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
-        places = [(middle[0] + x, middle[1] + y) for x, y in corners]
-        self.page.mouse.move(*places[0])
-        self.page.mouse.down()
-        for place in places[1:]:
-            self.page.mouse.move(*place, steps=4)
-        self.page.mouse.up()
-        return places
-
-
-def under(desk: Desk, places, radius: float, index: int) -> np.ndarray:
-    """An independent rasteriser: distance of every voxel centre to the path, in the patient."""
-    grid = desk.grid
-    corners = np.array([desk.voxel(x, y, index) for x, y in places]) @ grid.affine[:3, :3].T
-    found = np.zeros(grid.shape, bool)
-    cells = np.indices(grid.shape[1:]).reshape(2, -1).T
-    centres = np.insert(cells, 0, index, axis=1) @ grid.affine[:3, :3].T
-    least = np.full(len(centres), np.inf)
-    for begin, end in pairwise(corners):
-        share = np.clip((centres - begin) @ (end - begin) / ((end - begin) @ (end - begin)), 0, 1)
-        least = np.minimum(least, np.linalg.norm(centres - begin - share[:, None] * (end - begin), axis=1))
-    assert (np.abs(least - radius) > 1e-4).all(), "no voxel lies on the edge"
-    found[index] = (least < radius).reshape(grid.shape[1:])
-    return found
-
-
-def enclosed(desk: Desk, places, index: int) -> np.ndarray:
-    from matplotlib.path import Path as Outline
-
-    corners = np.array([desk.voxel(x, y, index)[1:] for x, y in places])
-    shape = desk.grid.shape
-    found = np.zeros(shape, bool)
-    found[index] = Outline([*corners, corners[0]]).contains_points(np.indices(shape[1:]).reshape(2, -1).T).reshape(shape[1:])
-    return found
-
-
-def outside(urls: list[str]) -> set[str]:
-    return {url for url in urls if urlsplit(url).hostname != "127.0.0.1" and urlsplit(url).scheme not in {"data", "blob"}}
-
-
-def picture(page, name: str, tmp_path) -> None:
-    page.screenshot(path=Path(os.environ.get("AILAB_PICTURES", tmp_path)) / f"annotate-{name}.png")
 
 
 def test_a_reading_from_the_first_stroke_to_the_archive(lab, page, tmp_path):
@@ -235,11 +93,6 @@ def test_a_reading_from_the_first_stroke_to_the_archive(lab, page, tmp_path):
         assert page.faults == []
 
 
-def told(mask, value, desk) -> str:
-    ml, slices = (mask == value).sum() * desk.grid.voxel_ml, int((mask == value).any(axis=(1, 2)).sum())
-    return f"{ml:.1f} ml · {slices} {'slice' if slices == 1 else 'slices'}"
-
-
 def test_strokes_that_a_killed_kernel_never_saw_come_back(lab, page, tmp_path):
     images, other = ([ds for ds in make_objects(seed, style="general-hospital", size=(12, 48, 48), spacing_mm=(10.0, 7.9, 7.7)) if ds.Modality == "CT"]
                      for seed in (73, 74))
@@ -287,19 +140,6 @@ def turn(page, desk, number: int) -> None:
     page.wait_for_selector(f".ailab-annotate header b:has-text('case {number} of 2')")
     desk.wait()
     page.wait_for_function("() => document.querySelector('.ailab-label small').textContent !== ''")
-
-
-def line_to_the_kernel(page):
-    """Lets every message of a kernel's socket through, and returns what cuts the line."""
-    sockets = []
-    page.route_web_socket(re.compile("/channels"), lambda one: sockets.append((one, one.connect_to_server())))
-
-    def cut() -> None:
-        while sockets:
-            for end in sockets.pop():
-                end.close(code=4000, reason="cut")
-
-    return cut
 
 
 def test_the_canary_is_where_it_belongs_in_every_plane_over_a_line_that_breaks(lab, page):

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
 
+from ailab_kernel.annotation.drawing import Operation, Patch
 from ailab_kernel.annotation.session import Case, Session
 from ailab_kernel.datasets.canary import make_canary
 from ailab_kernel.ground.errors import AnnotationError, WrongUse
@@ -204,3 +206,101 @@ def test_kill_9_of_the_kernel_loses_and_doubles_nothing(opened, tmp_path):
     assert np.array_equal(session.array, clean.array)
     session.close()
     clean.close()
+
+
+def clicked(session: Session, place, value: int, *, label: int = 1, client: str = "tab", locked=()):
+    return session.do({"client": client, "number": session.expected(client), "kind": "click", "operation": {"label": label, "value": value, "locked": locked}},
+                      np.array([place], "<f4").tobytes())
+
+
+def act(session: Session, kind: str):
+    return session.do({"client": "tab", "number": session.expected("tab"), "kind": kind})
+
+
+def answered(session: Session, bits: np.ndarray):
+    """What a helper draws: the whole volume as one patch, other labels kept."""
+    patch = Patch(tuple(slice(0, size) for size in bits.shape), bits, "model@1", session.clicks)
+    operation = Operation("patch", session.clicked, locked=(2,), patch=patch).head()
+    return session.do({"client": "helper", "number": session.expected("helper"), "kind": "draw", "operation": operation}, patch.packed())
+
+
+def test_clicks_wait_in_the_journal_until_a_proposal_answers_them(opened):
+    session, bits = opened(), np.random.default_rng(2).random(CANARY.volume.grid.shape) < 0.3
+    operation, points = stroke(random.Random(7))
+    session.do({"client": "tab", "number": 1, "kind": "draw", "operation": operation | {"label": 2, "axis": -1, "radius_mm": 8}}, points)
+    other = session.array == 2
+    clicked(session, (3, 4, 5), 1)
+    clicked(session, (3, 9.25, 5), 0)
+    session.close()
+    session = opened()                                                     # killed between click and answer
+    assert session.waiting == session.clicks == ((3, 4, 5, 1), (3, 9.25, 5, 0))
+    answered(session, bits)
+    wished = np.where(other, 2, bits).astype(np.uint8)
+    assert np.array_equal(session.array, wished)
+    assert (session.waiting, session.clicks, session.clicked, session.helped_by) == ((), ((3, 4, 5, 1), (3, 9.25, 5, 0)), 1, ("model@1",))
+    clicked(session, (6, 6, 6), 1)
+    answered(session, ~bits)
+    assert len(session.clicks) == 3
+    session.journal.close()
+    session = opened()                                                     # no model is asked again
+    assert np.array_equal(session.array, np.where(other, 2, ~bits))
+    assert len(session.clicks) == 3
+    act(session, "undo")
+    assert np.array_equal(session.array, wished)
+    assert len(session.clicks) == 2, "the click went with its answer"
+    act(session, "redo")
+    assert len(session.clicks) == 3
+    act(session, "accept")
+    assert session.clicks == ()
+    assert act(session, "accept").said == "there is nothing to accept"
+    clicked(session, (1, 1, 1), 2, label=2)
+    act(session, "undo")                                                   # takes the open question back, no stroke
+    assert session.clicks == ()
+    assert np.array_equal(session.array, np.where(other, 2, ~bits))
+    session.close()
+    session = opened()
+    assert session.clicks == ()
+    assert session.helped_by == ("model@1",)
+    session.close()
+
+
+def test_a_click_for_another_label_is_another_question(opened):
+    session = opened()
+    clicked(session, (3, 4, 5), 1)
+    clicked(session, (3, 4, 6), 2, label=2)
+    assert (session.clicks, session.clicked) == (((3, 4, 6, 2),), 2)
+    for place, value, label in (((99, 0, 0), 1, 1), ((1, 1, float("nan")), 1, 1), ((1, 1, 1), 2, 1), ((1, 1, 1), 7, 7)):
+        assert "the click lies outside" in clicked(session, place, value, label=label).said
+    assert "is locked" in clicked(session, (1, 1, 1), 1, locked=[1]).said
+    assert "no clicks" in session.do({"client": "tab", "number": session.expected("tab"), "kind": "click", "operation": 3}, b"1").said
+    session.close()
+
+
+@pytest.mark.parametrize("harm", [{"box": [[0, 99], [0, 4], [0, 4]]}, {"box": [[0, 2], [0, 4]]}, {"box": [[0, 2], [3, 3], [0, 4]]}, {"box": 4},
+                                  {"clicks": [[1, 2]]}, {"box": [[0, 2], [0, 4], [0, 5]]}])
+def test_a_patch_that_does_not_fit_is_refused(opened, harm):
+    session, bits = opened(), np.ones((2, 4, 4), bool)
+    patch = Patch((slice(0, 2), slice(0, 4), slice(0, 4)), bits, "model@1")
+    operation = Operation("patch", 1, patch=patch).head()
+    done = session.do({"client": "tab", "number": 1, "kind": "draw", "operation": operation | {"patch": patch.head() | harm}}, patch.packed())
+    assert "reload the page" in done.said
+    done = session.do({"client": "tab", "number": 2, "kind": "draw", "operation": operation}, zlib.compress(bytes(10**6)))
+    assert "does not fit" in done.said
+    assert "does not fit" in session.do({"client": "tab", "number": 3, "kind": "draw", "operation": operation}, b"no zlib").said
+    assert not session.array.any()
+    session.close()
+
+
+@pytest.mark.parametrize("fault", [ValueError("x"), MemoryError(), IndexError("x"), ZeroDivisionError()])
+def test_what_a_library_cannot_do_uses_its_number_up(opened, monkeypatch, fault):
+    session = opened()
+    operation, points = stroke(random.Random(4))
+
+    def broken(*given):
+        raise fault
+
+    monkeypatch.setattr("ailab_kernel.annotation.session.session.apply", broken)
+    done = session.do({"client": "a", "number": 1, "kind": "draw", "operation": operation}, points)
+    assert type(fault).__name__ in done.said
+    assert session.expected("a") == 2
+    session.close()

@@ -2,5 +2,6 @@
 
 from .applying import Change, apply
 from .operation import Operation, read_operation
+from .patch import Click, Patch, box_of
 
-__all__ = ["Change", "Operation", "apply", "read_operation"]
+__all__ = ["Change", "Click", "Operation", "Patch", "apply", "box_of", "read_operation"]

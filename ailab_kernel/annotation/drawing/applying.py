@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ailab_kernel.ground.errors import WrongUse
 from ailab_kernel.volumes.volume import Volume
 
 from .operation import Operation
 from .raster import Region, inside, swept
-from .shapes import filled, interpolated, largest_island, smoothed
+from .shapes import filled, grown, interpolated, largest_island, smoothed
 
 _MARGIN = 4
 
@@ -86,6 +87,17 @@ def _fill(operation: Operation, mask: np.ndarray, vol: Volume) -> _Painted:
     return filled(mask, operation.points[0], axis=operation.axis, index=operation.index), None
 
 
+def _grow(operation: Operation, mask: np.ndarray, vol: Volume) -> _Painted:
+    """What other labels hold is a wall: a line drawn with another label keeps it from flowing out."""
+    low, high = operation.within or (-np.inf, np.inf)
+
+    def _fits(box: tuple[slice, slice, slice]) -> np.ndarray:
+        values = _values(vol, box)
+        return np.asarray((values >= low) & (values <= high) & np.isin(mask[box], (0, operation.label)))
+
+    return grown(_fits, operation.points[0], mask.shape, axis=operation.axis, index=operation.index), None
+
+
 def _interpolate(operation: Operation, mask: np.ndarray, vol: Volume) -> _Painted:
     """Only background becomes the label: what else was drawn there stays."""
     box = _box(operation, mask, vol, whole=True)
@@ -108,9 +120,19 @@ def _smooth(operation: Operation, mask: np.ndarray, vol: Volume) -> _Painted:
     return Region(box, (even & (mask[box] == 0)) | (marked & ~even)), value
 
 
+def _patch(operation: Operation, mask: np.ndarray, vol: Volume) -> _Painted:
+    """In the box the label is what the bits say; another label gives way unless it is locked."""
+    if operation.patch is None:
+        msg = "a patch without its bits; reload the page, and run the cell again"
+        raise WrongUse(msg)
+    bits, old = operation.patch.bits, mask[operation.patch.box]
+    value = np.where(bits, np.uint8(operation.label), np.uint8(0))
+    return Region(operation.patch.box, bits | (old == operation.label)), value
+
+
 _TOOLS: dict[str, Callable[[Operation, np.ndarray, Volume], _Painted]] = {
-    "brush": _brush, "polygon": _polygon, "fill": _fill,
-    "interpolate": _interpolate, "islands": _islands, "smooth": _smooth,
+    "brush": _brush, "polygon": _polygon, "fill": _fill, "grow": _grow,
+    "interpolate": _interpolate, "islands": _islands, "smooth": _smooth, "patch": _patch,
 }  # fmt: skip
 
 

@@ -12,9 +12,11 @@ import numpy as np
 
 from ailab_kernel.ground.errors import WrongUse
 
-TOOLS = ("brush", "polygon", "fill", "interpolate", "islands", "smooth")
+from .patch import Patch, read_patch
+
+TOOLS = ("brush", "polygon", "fill", "grow", "interpolate", "islands", "smooth", "patch")
 # How many points each tool needs at least; the others work on the whole label.
-_POINTS = {"brush": 1, "polygon": 3, "fill": 1}
+_POINTS = {"brush": 1, "polygon": 3, "fill": 1, "grow": 1}
 _LARGEST_MM = 500.0
 _MOST_POINTS = 1_000_000
 
@@ -39,6 +41,8 @@ class Operation:
         Lowest and highest rescaled value (Hounsfield units for CT) that may be painted; None: all.
     points
         float32, shape (n, 3), (slice, row, column).
+    patch
+        What the tool ``patch`` puts in.
     """
 
     tool: str
@@ -49,12 +53,14 @@ class Operation:
     locked: tuple[int, ...] = ()
     within: tuple[float, float] | None = None
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    patch: Patch | None = None
 
     def head(self) -> dict[str, Any]:
-        """Everything but the points, as JSON values."""
+        """Everything but the points or the patch's bits, as JSON values."""
         return {"tool": self.tool, "label": self.label, "axis": self.axis, "index": self.index,
                 "radius_mm": self.radius_mm, "locked": list(self.locked),
-                "within": list(self.within) if self.within else None}  # fmt: skip
+                "within": list(self.within) if self.within else None,
+                **({"patch": self.patch.head()} if self.patch else {})}  # fmt: skip
 
 
 def read_operation(
@@ -67,7 +73,7 @@ def read_operation(
     head
         JSON values as of `Operation.head`.
     points
-        Little-endian float32, three a point.
+        Little-endian float32, three a point; for a patch its bits as of `Patch.packed`.
     shape
         (slices, rows, columns) of the volume.
     values
@@ -79,7 +85,7 @@ def read_operation(
         It is no operation on this volume and these labels.
     """
     try:
-        found = _read(head, np.frombuffer(points, "<f4").reshape(-1, 3))
+        found = _read(head, points, shape)
     except (LookupError, TypeError, ValueError, OverflowError):
         msg = "what the browser sent is no drawing operation; reload the page, and run the cell again"
         raise WrongUse(msg) from None
@@ -90,6 +96,7 @@ def read_operation(
         (found.axis in {-1, 0, 1, 2}, f"axis {found.axis}: 0, 1, 2 or -1 (3-D) is expected"),
         (found.axis < 0 or 0 <= found.index < shape[min(found.axis, 2)], f"slice {found.index} is not in the series"),
         (found.axis >= 0 or found.tool not in {"polygon", "fill"}, f"{found.tool[:20]} needs a slice"),
+        (found.within or found.tool != "grow", "grow needs the lowest and the highest value that it may take"),
         (0 <= found.radius_mm <= _LARGEST_MM, f"a radius of {found.radius_mm} mm is outside 0 to {_LARGEST_MM:g} mm"),
         (_POINTS.get(found.tool, 0) <= len(found.points) <= _MOST_POINTS, f"{len(found.points)} points are not enough"),
         (_near(found.points, shape), "a point lies far outside of the series"),
@@ -100,12 +107,14 @@ def read_operation(
     return found
 
 
-def _read(head: Mapping[str, Any], points: np.ndarray) -> Operation:
+def _read(head: Mapping[str, Any], data: bytes, shape: tuple[int, int, int]) -> Operation:
     within = head.get("within")
+    patch = read_patch(head["patch"], data, shape) if head["tool"] == "patch" else None
+    points = np.frombuffer(b"" if patch else data, "<f4").reshape(-1, 3)
     return Operation(
         str(head["tool"]), int(head["label"]), int(head["axis"]), int(head["index"]), float(head["radius_mm"]),
         tuple(sorted({int(value) for value in head["locked"]})),
-        (float(within[0]), float(within[1])) if within else None, points,
+        (float(within[0]), float(within[1])) if within else None, points, patch,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
-"""What is done to a drawn label as a whole: fill, interpolate between slices, remove islands, smooth."""
+"""What is done to a label as a whole: fill, grow, interpolate between slices, remove islands, smooth."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,10 @@ from ailab_kernel.volumes.geometry import Grid
 from .raster import Region
 
 _MARGIN_SIGMAS = 3.0
+# Growing looks so many voxels around its point first.
+_REACH = 32
+# Halfway counts as outside, whatever the last bit of the sum says: a replay on another machine gives the same voxels.
+_EDGE_MM = 1e-6
 
 
 def filled(mask: np.ndarray, seed: np.ndarray, *, axis: int, index: int) -> Region:
@@ -37,6 +42,58 @@ def filled(mask: np.ndarray, seed: np.ndarray, *, axis: int, index: int) -> Regi
     return Region((box[0], box[1], box[2]), np.expand_dims(where, axis))
 
 
+def grown(
+    fits: Callable[[tuple[slice, slice, slice]], np.ndarray], seed: np.ndarray, shape: tuple[int, ...], *,
+    axis: int = -1, index: int = 0,
+) -> Region:  # fmt: skip
+    """Return the voxels that fit and are connected with a point (6 neighbours; in a slice 4).
+
+    Parameters
+    ----------
+    fits
+        Which voxels of a box may be taken, bool of its shape.
+    seed
+        (slice, row, column) with fractions.
+    shape
+        Of the volume.
+    axis, index
+        The slice that it stays in; axis -1: in 3-D.
+
+    Raises
+    ------
+    WrongUse
+        The point is outside of the image, or may not be taken itself.
+    """
+    place = np.floor(seed.astype(np.float64) + 0.5).astype(np.int64)
+    if not all(0 <= one < size for one, size in zip(place, shape, strict=True)):
+        msg = "the point lies outside of the image; click inside"
+        raise WrongUse(msg)
+    reach = _REACH
+    while True:
+        # Looked for in a box that is doubled until it holds the region: a vessel in a large volume is found at once.
+        spans = [(max(int(one) - reach, 0), min(int(one) + reach + 1, size))
+                 for one, size in zip(place, shape, strict=True)]  # fmt: skip
+        if axis >= 0:
+            spans[axis] = (index, index + 1)
+        box = (slice(*spans[0]), slice(*spans[1]), slice(*spans[2]))
+        parts, _ = ndimage.label(fits(box))
+        part = parts[tuple(int(one) - begin for one, (begin, _) in zip(place, spans, strict=True))]
+        if not part:
+            msg = "the point's value is outside of the limits, or another label lies there; click elsewhere, or widen"
+            raise WrongUse(msg)
+        where = parts == part
+        if not _leaves(where, spans, shape, axis=axis):
+            return Region(box, where)
+        reach *= 2
+
+
+def _leaves(where: np.ndarray, spans: list[tuple[int, int]], shape: tuple[int, ...], *, axis: int) -> bool:
+    """Whether a region touches a side of its box that is not the volume's own."""
+    free = [one for one in range(3) if one != axis]
+    return any((spans[one][0] > 0 and where.take(0, axis=one).any())
+               or (spans[one][1] < shape[one] and where.take(-1, axis=one).any()) for one in free)  # fmt: skip
+
+
 def interpolated(marked: np.ndarray, grid: Grid, *, axis: int) -> np.ndarray:
     """Return a label with its gaps along an axis filled, by shape: signed distances, mm, change evenly between slices.
 
@@ -51,7 +108,7 @@ def interpolated(marked: np.ndarray, grid: Grid, *, axis: int) -> np.ndarray:
             begin, end = _signed(turned[first], spacing), _signed(turned[last], spacing)
             for number in range(first + 1, last):
                 share = (number - first) / (last - first)
-                found[number] = (1.0 - share) * begin + share * end > 0
+                found[number] = (1.0 - share) * begin + share * end > _EDGE_MM
     return np.moveaxis(found, 0, axis)
 
 

@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from ailab_kernel.annotation.drawing import Change, Operation, apply, read_operation
+from ailab_kernel.annotation.drawing import Change, Click, Operation, apply, read_operation
 from ailab_kernel.ground.errors import AnnotationError, WrongUse
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
 from .checkpoint import Checkpoint, load_checkpoint, store_checkpoint
+from .clicks import Clicks, read_clicks
 from .journal import Journal
 from .records import Case, Done, begin, begins, begun, now, numbered, pack, unpack
 
 __all__ = ["Case", "Done", "Session"]
 
+# What a rasteriser or a library under it may raise, beside a refusal; the mask is changed in one last step only.
+_FAULTS = (ArithmeticError, LookupError, MemoryError, TypeError, ValueError)
+_NOTHING = Change(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
 # Replaying so many operations at opening is worth a checkpoint.
 _MANY = 50
 
@@ -64,6 +68,7 @@ class Session:
             The journal was drawn on another grid or with other labels.
         """
         self.case, self.vol, self.saved = case, vol, dict[str, Any]()
+        self._clicks = Clicks()
         self._last: dict[str, int] = {}
         self._live: list[int] = []
         self._undone: list[int] = []
@@ -103,6 +108,26 @@ class Session:
         """How many operations stand."""
         return len(self._live)
 
+    @property
+    def waiting(self) -> tuple[Click, ...]:
+        """Clicks that no proposal has answered yet."""
+        return tuple(self._clicks.waiting)
+
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """Every click of the proposal that is neither accepted nor taken back, answered or not, oldest first."""
+        return self._clicks.of(self._live)
+
+    @property
+    def clicked(self) -> int:
+        """The label that the clicks speak of; 0 where there are none."""
+        return self._clicks.label_of(self._live)
+
+    @property
+    def helped_by(self) -> tuple[str, ...]:
+        """What made the patches that stand: models' references, methods, readers; each once."""
+        return self._clicks.makers(self._live)
+
     def expected(self, client: str) -> int:
         """Return the number that a browser's next message must have."""
         return self._last.get(client, 0) + 1
@@ -113,7 +138,8 @@ class Session:
         Parameters
         ----------
         message
-            ``client`` and ``number`` (from 1, without gaps); ``kind``: ``draw`` with ``operation``, ``undo``, ``redo``.
+            ``client`` and ``number`` (from 1, without gaps); ``kind``: ``draw`` with ``operation``, ``undo``, ``redo``,
+            ``click`` with ``operation`` (label, value), ``accept``, ``refused`` with ``said``.
         points
             The operation's points, little-endian float32.
 
@@ -130,6 +156,10 @@ class Session:
             change, head = self._try(kind, message, points)
         except WrongUse as refusal:
             change, head, points = None, {"kind": "refused", "said": str(refusal)}, b""
+        except _FAULTS as fault:
+            # Its number is used up all the same: a browser that sent it for ever would keep every later stroke back.
+            said = f"this could not be drawn ({type(fault).__name__}); nothing was changed, draw it in another way"
+            change, head, points = None, {"kind": "refused", "said": said}, b""
         record = pack({**head, "client": client, "number": number, "at": now()}, points)
         try:
             self.journal.append(record)
@@ -171,7 +201,7 @@ class Session:
             head, points = unpack(record)
             if index >= first:
                 self._step(index, head, points)
-            self._count(head)
+            self._count(index, head, points)
         if len(self.records) - first > _MANY:
             self.checkpoint()
 
@@ -194,19 +224,26 @@ class Session:
         if kind == "draw":
             operation = _operation(message, points, self)
             return apply(operation, self.array, self.vol), {"kind": kind, "operation": operation.head()}
+        if kind == "click":
+            head, _ = read_clicks(message.get("operation"), points, shape=self.vol.grid.shape, values=self.case.values)
+            return _NOTHING, {"kind": kind, "operation": head}
+        if (kind == "accept" and self.clicks) or (kind == "undo" and self.waiting):
+            return _NOTHING, {"kind": "accept" if kind == "accept" else "drop"}
+        if kind == "refused":
+            raise WrongUse(str(message.get("said")))
         if kind == "undo" and self._live:
             return self._undo(), {"kind": kind}
         if kind == "redo" and self._undone:
             return self._redo(self._undone[-1]), {"kind": kind}
-        msg = f"there is nothing to {kind if kind in {'undo', 'redo'} else 'do'}"
+        msg = f"there is nothing to {kind if kind in {'undo', 'redo', 'accept'} else 'do'}"
         raise WrongUse(msg)
 
     def _note(self, record: bytes, change: Change | None) -> None:
         """Remember a record that is in the journal and whose change is in the mask."""
-        head, _ = unpack(record)
+        head, points = unpack(record)
         self.records.append(record)
-        self._count(head)
         index = len(self.records) - 1
+        self._count(index, head, points)
         if head["kind"] == "draw" and change is not None:
             self._changes[index] = change
             self._live.append(index)
@@ -217,7 +254,8 @@ class Session:
             self._live.append(self._undone.pop())
             self._changes[self._live[-1]] = change
 
-    def _count(self, head: Mapping[str, Any]) -> None:
+    def _count(self, index: int, head: Mapping[str, Any], points: bytes) -> None:
+        self._clicks.note(index, head, points)
         if "client" in head:
             self._last[head["client"]] = head["number"]
         if head["kind"] == "saved":
@@ -229,10 +267,11 @@ class Session:
         if change is not None:
             self._put(change.at, change.before)
             return Change(change.at, change.after, change.before)
-        before, self.array = self.array, begun(self.records[0], self.vol.grid.shape)
+        before, array = self.array, begun(self.records[0], self.vol.grid.shape)
         for index in self._live[:-1]:
             head, points = unpack(self.records[index])
-            self._changes[index] = apply(_operation(head, points, self), self.array, self.vol)
+            self._changes[index] = apply(_operation(head, points, self), array, self.vol)
+        self.array = array                               # only when all of it could be done
         at = np.flatnonzero(before != self.array)
         return Change(at, before.reshape(-1)[at], self.array.reshape(-1)[at])
 

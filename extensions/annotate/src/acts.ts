@@ -30,6 +30,31 @@ export class Acts {
     this.draw("fill", this.state.label, [place], plane, null);
   }
 
+  /** Everything that is connected and has a value within the limits; without limits, within the window. */
+  grow(place: Voxel, plane: Plane): void {
+    const { within, low, high, centre, width } = this.state;
+    const range = within ? [low, high] : [centre - width / 2, centre + width / 2];
+    const flat = this.state.ball ? -1 : plane.axis;
+    this.send("draw", { ...this.operation("grow", this.state.label), within: range, axis: flat, index: flat < 0 ? 0 : this.state.cursor[plane.axis]! }, [place]);
+  }
+
+  /** Ask the helper: the label is at these places, or it is not. */
+  click(path: Voxel[], isThere: boolean): void {
+    const { label, locked } = this.state;
+    this.send("click", { label, value: isThere ? label : 0, locked: [...locked] }, path);
+  }
+
+  accept(): void {
+    this.send("accept", null, []);
+  }
+
+  /** The label becomes another reader's, in the slice that is shown or whole. */
+  take(reference: string, whole: boolean): void {
+    const { label, locked, active } = this.state;
+    const axis = whole ? -1 : active.axis;
+    this.send("take", { reference, label, axis, index: whole ? 0 : this.state.cursor[active.axis]!, locked: [...locked] }, []);
+  }
+
   /** Interpolate between slices, remove islands, smooth: on the chosen label. */
   whole(tool: "interpolate" | "islands" | "smooth"): void {
     const axis = tool === "interpolate" ? this.state.active.axis : -1;

@@ -7,6 +7,7 @@ import { Pane } from "./pane";
 import { helpOf, make, Panel } from "./panel";
 import type { Scene, Voxel } from "./scene";
 import { Slices } from "./slices";
+import { Solid } from "./solid";
 import { State } from "./state";
 
 const SAID_MS = 12_000;
@@ -18,6 +19,7 @@ class Desk {
   private readonly link: Link;
   private readonly acts: Acts;
   private readonly panes: Pane[];
+  private readonly solid: Solid;
   private readonly panel: Panel;
   private readonly help: HTMLElement;
   private readonly status = make("span", "ailab-status");
@@ -29,6 +31,12 @@ class Desk {
     this.state = new State(scene);
     this.link = new Link(model, scene.session, {
       standing: (now) => this.stands(now),
+      changed: (told) => {
+        this.slices.changed(told.span, [], []);
+        if (told.said) this.say(told.said, "bad");
+        this.stands({ ...told });
+      },
+      solid: (told, buffers) => this.got(() => this.solid.receive(told, buffers[0]!)),
       slice: (axis, index, buffers) => this.got(() => this.slices.receive(axis, index, buffers)),
       kept: (one, buffers) => this.kept(one, buffers),
       saved: (told) => {
@@ -39,21 +47,34 @@ class Desk {
       failed: (said) => this.say(said, "bad"),
       waiting: () => this.wait(),
     });
-    this.slices = new Slices(scene, (list) => this.link.want(list));
+    this.slices = new Slices(scene, (list, labels) => this.link.want(list, labels));
     this.acts = new Acts(this.state, this.link, this.slices);
     this.panes = scene.planes.map((plane) => new Pane(plane, this.state, this.slices, this.acts));
+    this.solid = new Solid(this.state, (what) => this.link.solid(what));
     const doing = this.doing();
     this.panel = new Panel(doing);
     this.help = helpOf(doing.help);
     this.build(scene, doing);
     this.state.listen(() => this.paint());
     this.state.changed();
+    window.addEventListener("error", this.wrong);
+    window.addEventListener("unhandledrejection", this.wrong);
     void this.link.start();
   }
+
+  /** What goes wrong in our own handlers is told too, not only written to the browser's console. */
+  private readonly wrong = (event: ErrorEvent | PromiseRejectionEvent) => {
+    const error: unknown = event instanceof ErrorEvent ? event.error : event.reason;
+    if (error instanceof Error && error.stack?.includes(import.meta.url))
+      this.say(`the page failed: ${error.message}; what you drew is kept, reload the page`, "bad");
+  };
 
   close(): void {
     this.link.close();
     this.panes.forEach((pane) => pane.close());
+    this.solid.close();
+    window.removeEventListener("error", this.wrong);
+    window.removeEventListener("unhandledrejection", this.wrong);
   }
 
   private doing(): Doing {
@@ -67,6 +88,7 @@ class Desk {
       dab: () => active().dab(),
       closePath: () => active().closePath(),
       dropPath: () => active().dropPath(),
+      turnSolid: (key) => this.solid.step(key),
       fit: after(() => active().view.fit()),
       zoom: (factor) => after(() => around(active(), factor))(),
       three: after(() => (state.three = !state.three)),
@@ -88,7 +110,7 @@ class Desk {
     this.said.setAttribute("role", "status");
     const middle = make("div", "ailab-middle");
     const panes = make("div", "ailab-panes");
-    panes.append(...this.panes.map((pane) => pane.element), this.said);
+    panes.append(...this.panes.map((pane) => pane.element), this.solid.element, this.said);
     middle.append(this.panel.left, panes, this.panel.right);
     root.append(head, middle, this.help);
     root.addEventListener("keydown", (event) => {
@@ -112,6 +134,7 @@ class Desk {
         return pane().view.voxelAt(x - box.left, y - box.top, pane().index);
       },
       state: this.state,
+      solid: this.solid,
       ready: () => this.link.unkept === 0 && this.state.shown.every(([axis, index]) => this.slices.get(axis, index)?.stale === false),
     };
   }
@@ -123,13 +146,15 @@ class Desk {
       pane.element.hidden = !this.state.three && number !== this.state.plane;
       if (!pane.element.hidden) pane.paint();
     });
+    this.solid.element.hidden = !this.state.three;
+    if (this.state.three) this.solid.paint();
     this.panel.refresh();
   }
 
   private stands(now: Kept | State["standing"]): void {
-    const { edits, undo, redo, slices, voxels } = now;
+    const { edits, undo, redo, slices, voxels, clicks, clicked, thinking } = now;
     if (edits !== this.state.standing.edits && !("span" in now)) this.slices.refresh();
-    this.state.standing = { edits, undo, redo, slices, voxels };
+    this.state.standing = { edits, undo, redo, slices, voxels, clicks, clicked, thinking };
     this.state.changed();
   }
 

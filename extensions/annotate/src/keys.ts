@@ -9,6 +9,7 @@ export interface Doing {
   dab(): void;
   closePath(): void;
   dropPath(): void;
+  turnSolid(key: string): void;
   fit(): void;
   zoom(factor: number): void;
   three(): void;
@@ -62,6 +63,9 @@ export const KEYS: Key[] = [
   tool("e", "eraser", "eraser: takes away every label that is not locked"),
   tool("p", "polygon", "polygon: click corners, or hold the button for a lasso; Enter or double click closes it"),
   tool("f", "fill", "fill a closed outline"),
+  tool("l", "grow", "grow: what is connected and within the two limits (unticked: within the window); D: in 3-D"),
+  tool("q", "click", "click: the helper adds what you click; with Alt or the right button it takes away"),
+  tool("r", "scribble", "scribble: the same along a line"),
   tool("h", "pan", "move the picture (also middle button, or Shift and drag)"),
   tool("w", "window", "window: drag sideways for width, up and down for centre (also right button)"),
   { keys: ["[", "]"], shown: "[ ]", does: "smaller, larger brush", act: ({ state }, key) => state.setRadius(state.radius * (key === "[" ? 0.8 : 1.25)) },
@@ -84,12 +88,13 @@ export const KEYS: Key[] = [
   { keys: ["home", "end"], shown: "Home End", does: "last slice towards head, front or left; the other end", act: ({ state }, key) => state.scroll(state.active, key === "home" ? 1e6 : -1e6) },
   { keys: ["shift+arrowup", "shift+arrowdown", "shift+arrowleft", "shift+arrowright", "arrowleft", "arrowright"], shown: "Shift+arrows", does: "move the cursor in the slice (Alt and click sets it)", act: step },
   { keys: [" "], shown: "Space", does: "draw at the cursor, without a mouse", act: ({ dab }) => dab() },
-  { keys: ["enter"], shown: "Enter", does: "close the polygon", act: ({ closePath }) => closePath() },
+  { keys: ["enter"], shown: "Enter", does: "close the polygon; with click or scribble: accept the proposal (Z rejects it)", act: ({ state, acts, closePath }) => (state.asking ? acts.accept() : closePath()) },
   { keys: ["escape"], shown: "Esc", does: "drop the polygon", act: ({ dropPath }) => dropPath() },
   plane("a", "axial"),
   plane("c", "coronal"),
   plane("s", "sagittal"),
-  { keys: ["x"], shown: "X", does: "three planes with a crosshair, or one", act: ({ three }) => three() },
+  { keys: ["x"], shown: "X", does: "three planes with a crosshair and a view in 3-D, or one", act: ({ three }) => three() },
+  { keys: ["ctrl+arrowleft", "ctrl+arrowright", "ctrl+arrowup", "ctrl+arrowdown"], shown: "Ctrl+arrows", does: "turn the view in 3-D", act: ({ turnSolid }, key) => turnSolid(key) },
   { keys: ["+", "=", "-"], shown: "+ −", does: "zoom (also Ctrl and wheel)", act: ({ zoom }, key) => zoom(key === "-" ? 0.8 : 1.25) },
   { keys: ["0"], shown: "0", does: "whole picture", act: ({ fit }) => fit() },
   { keys: ["n"], shown: "N", does: "next window preset", act: ({ state }) => state.nextWindow() },

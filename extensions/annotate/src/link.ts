@@ -1,7 +1,7 @@
 // The line to the kernel: every act has a number, waits in the outbox, and is sent again until it is acknowledged.
 
 import { Outbox, type Waiting } from "./outbox";
-import type { Standing } from "./scene";
+import type { Standing, Voxel } from "./scene";
 
 export interface Model {
   get(name: string): unknown;
@@ -21,6 +21,8 @@ export interface Kept extends Standing {
 
 export interface Hears {
   standing(now: Standing): void;
+  changed(told: Standing & { span: [number, number][]; said?: string }): void;
+  solid(told: { what: string; counts: Voxel; edits: number }, buffers: DataView[]): void;
   slice(axis: number, index: number, buffers: DataView[]): void;
   kept(one: Kept, buffers: DataView[]): void;
   saved(told: { sop_uid: string; at: string; cases: string[] }): void;
@@ -37,7 +39,13 @@ export class Link {
   private others = 0; // strokes of an earlier page that are still on their way
   private outbox: Outbox | null = null;
   private readonly memory = new Map<number, Waiting>();
-  private readonly heard = (content: any, buffers: DataView[]) => this.hear(content, buffers);
+  private readonly heard = (content: any, buffers: DataView[]) => {
+    try {
+      this.hear(content, buffers);
+    } catch (error) {
+      this.hears.failed(`the kernel's answer could not be read: ${String(error)}; reload the page`);
+    }
+  };
   private readonly timer: number;
 
   constructor(
@@ -50,7 +58,9 @@ export class Link {
   }
 
   async start(): Promise<void> {
-    this.outbox = await Outbox.open(this.session);
+    const outbox = await Outbox.open(this.session);
+    this.memory.forEach((one) => outbox.put(one)); // drawn while it was being opened
+    this.outbox = outbox;
     await this.hello();
   }
 
@@ -78,8 +88,12 @@ export class Link {
     return number;
   }
 
-  want(list: [number, number][]): void {
-    if (list.length) this.send({ kind: "slices", want: list });
+  want(list: [number, number][], labels: [number, number][]): void {
+    if (list.length || labels.length) this.send({ kind: "slices", want: list, labels });
+  }
+
+  solid(what: "image" | "labels"): void {
+    this.send({ kind: "solid", what });
   }
 
   save(): void {
@@ -98,6 +112,8 @@ export class Link {
   private hear(content: any, buffers: DataView[]): void {
     if (content.session !== this.session) return; // about another case
     if (content.kind === "slice") this.hears.slice(content.axis, content.index, buffers);
+    else if (content.kind === "solid") this.hears.solid(content, buffers);
+    else if (content.kind === "changed") this.hears.changed(content);
     else if (content.kind === "kept") this.kept(content, buffers);
     else if (content.kind === "welcome") void this.welcome(content);
     else if (content.kind === "saved") this.hears.saved(content);

@@ -1,13 +1,24 @@
 // A slice on a canvas: grey values through the window, labels above them, what is being drawn above those.
 
-import { free, type Plane } from "./scene";
+import { free, type Label, type Pixels, type Plane } from "./scene";
 import type { Slice } from "./slices";
 import type { State } from "./state";
 import type { View } from "./view";
 
+/** A slice's values as a picture; it is made anew only when they or their colours change. */
+interface Layer {
+  canvas: HTMLCanvasElement;
+  values: Pixels | null;
+  table: Uint32Array | null;
+}
+
+const layer = (): Layer => ({ canvas: document.createElement("canvas"), values: null, table: null });
+
 export class Painter {
-  private readonly image = document.createElement("canvas");
-  private readonly overlay = document.createElement("canvas");
+  private readonly image = layer();
+  private readonly overlay = layer();
+  private readonly tables = new Map<string, [string, Uint32Array]>();
+  private readonly paths = new WeakMap<Uint8Array, { key: string; paths: Map<number, Path2D> }>();
 
   constructor(
     private readonly view: View,
@@ -29,76 +40,96 @@ export class Painter {
       const [wide, high] = this.view.extent.map((mm) => mm * this.view.scale) as [number, number];
       context.imageSmoothingEnabled = this.view.scale * this.view.plane.right.mm < 12;
       context.imageSmoothingQuality = "high";
-      context.drawImage(this.grey(slice), left, top, wide, high);
+      context.drawImage(this.filled(this.image, slice.pixels, this.greys), left, top, wide, high);
       if (this.state.overlay) {
         const labels = this.withDrafts(slice.labels);
         context.imageSmoothingEnabled = false;
-        context.drawImage(this.colours(labels), left, top, wide, high);
-        this.outlines(context, labels);
+        context.drawImage(this.filled(this.overlay, labels, this.colours), left, top, wide, high);
+        slice.references.forEach((one, number) => {
+          const colour = this.state.scene.references[number]!.color;
+          if (!this.state.hiddenReferences.has(number)) this.outlines(context, one, () => colour, [5, 3]);
+        });
+        const colours = new Map(this.state.scene.labels.map((label) => [label.value, label.color]));
+        this.outlines(context, labels, (value) => (this.state.hidden.has(value) ? undefined : colours.get(value)));
       }
     }
     this.letters(context);
   }
 
-  private grey(slice: Slice): HTMLCanvasElement {
-    const { slope, intercept } = this.state.scene;
-    const low = this.state.centre - this.state.width / 2;
-    const factor = (255 * slope) / this.state.width;
-    const offset = ((intercept - low) * 255) / this.state.width;
-    return this.filled(this.image, (data, at, from) => {
-      // The clamped array rounds and clips.
-      data[at] = data[at + 1] = data[at + 2] = slice.pixels[from]! * factor + offset;
-      data[at + 3] = 255;
+  /** What every stored value looks like in the window. */
+  private get greys(): Uint32Array {
+    const { scene, centre, width } = this.state;
+    const low = centre - width / 2;
+    const signed = scene.dtype.startsWith("int");
+    return this.table("greys", `${centre}|${width}`, 65536, (value) => {
+      const stored = signed && value >= 32768 ? value - 65536 : value;
+      const grey = Math.min(255, Math.max(0, Math.round(((stored * scene.slope + scene.intercept - low) * 255) / width)));
+      return rgba(grey, grey, grey, 255);
     });
   }
 
-  private colours(labels: Uint8Array): HTMLCanvasElement {
-    const table = new Map(this.state.scene.labels.map((label) => [label.value, label.color]));
-    const alpha = Math.round(255 * this.state.opacity);
-    return this.filled(this.overlay, (data, at, from) => {
-      const value = labels[from]!;
-      const color = value && !this.state.hidden.has(value) ? table.get(value) : undefined;
-      data[at + 3] = color ? alpha : 0;
-      if (color) [data[at], data[at + 1], data[at + 2]] = color;
+  private get colours(): Uint32Array {
+    const { scene, hidden, opacity } = this.state;
+    const shown = new Map(scene.labels.filter((label) => !hidden.has(label.value)).map((label) => [label.value, label.color]));
+    return this.table("colours", `${opacity}|${[...hidden].join()}`, 256, (value) => {
+      const colour = shown.get(value);
+      return colour ? rgba(...colour, Math.round(255 * opacity)) : 0;
     });
+  }
+
+  private table(name: string, key: string, size: number, colour: (value: number) => number): Uint32Array {
+    const found = this.tables.get(name);
+    if (found?.[0] === key) return found[1];
+    const made = Uint32Array.from({ length: size }, (_, value) => colour(value));
+    this.tables.set(name, [key, made]);
+    return made;
   }
 
   /** A thin line around every label, so that it is found over bright and dark, and the tissue under it is seen. */
-  private outlines(context: CanvasRenderingContext2D, labels: Uint8Array): void {
+  private outlines(
+    context: CanvasRenderingContext2D, labels: Uint8Array, colour: (value: number) => number[] | undefined, dashes: number[] = [],
+  ): void {
+    context.lineWidth = dashes.length ? 1.75 : 1.25;
+    context.setLineDash(dashes);
+    for (const [value, path] of this.pathsOf(labels, this.state.scene.labels.filter((label) => colour(label.value)))) {
+      context.strokeStyle = `rgb(${colour(value)!.join(", ")})`;
+      context.stroke(path);
+    }
+    context.setLineDash([]);
+  }
+
+  private pathsOf(labels: Uint8Array, shown: Label[]): Map<number, Path2D> {
     const { right, down } = this.view.plane;
     const [wide, high] = [this.view.count(right), this.view.count(down)];
     const [left, top] = this.view.corner;
     const [stepX, stepY] = [right.mm * this.view.scale, down.mm * this.view.scale];
-    const row = this.rows();
-    const paths = new Map(this.state.scene.labels.map((label) => [label.value, new Path2D()]));
-    this.state.hidden.forEach((value) => paths.delete(value));
+    const key = [left, top, stepX, stepY, ...shown.map((label) => label.value)].join();
+    const held = this.paths.get(labels);
+    if (held?.key === key) return held.paths;
+    const paths = new Map(shown.map((label) => [label.value, new Path2D()]));
+    const { begin, step } = this.rows();
     for (let y = 0; y < high; y++) {
-      const [here, below] = [row(y), y + 1 < high ? row(y + 1) : null];
-      for (let x = 0; x < wide; x++) {
-        const value = labels[here(x)]!;
-        const beside = x + 1 < wide ? labels[here(x + 1)]! : value;
-        const under = below ? labels[below(x)]! : value;
+      const below = y + 1 < high ? begin(y + 1) - begin(y) : 0;
+      for (let x = 0, at = begin(y); x < wide; x++, at += step) {
+        const value = labels[at]!;
+        const beside = x + 1 < wide ? labels[at + step]! : value;
+        const under = labels[at + below]!;
         if (value !== beside) line(paths, value, beside, left + (x + 1) * stepX, top + y * stepY, 0, stepY);
         if (value !== under) line(paths, value, under, left + x * stepX, top + (y + 1) * stepY, stepX, 0);
       }
     }
-    context.lineWidth = 1.25;
-    for (const { value, color } of this.state.scene.labels) {
-      context.strokeStyle = `rgb(${color.join(", ")})`;
-      context.stroke(paths.get(value) ?? new Path2D());
-    }
+    this.paths.set(labels, { key, paths });
+    return paths;
   }
 
-  /** Where the voxels of a screen row are in a slice. */
-  private rows(): (y: number) => (x: number) => number {
+  /** Where a screen row begins in a slice, and the step from one of its voxels to the next. */
+  private rows(): { begin(y: number): number; step: number } {
     const { right, down } = this.view.plane;
     const [wide, high] = [this.view.count(right), this.view.count(down)];
     const columns = this.state.scene.shape[free(this.view.plane)[1]]!;
     const [stepRight, stepDown] = right.axis > down.axis ? [1, columns] : [columns, 1];
-    return (y) => {
-      const begin = (down.falls ? high - 1 - y : y) * stepDown;
-      return right.falls ? (x) => begin + (wide - 1 - x) * stepRight : (x) => begin + x * stepRight;
-    };
+    const first = right.falls ? (wide - 1) * stepRight : 0;
+    return { begin: (y) => first + (down.falls ? high - 1 - y : y) * stepDown, step: right.falls ? -stepRight : stepRight };
   }
 
   private withDrafts(labels: Uint8Array): Uint8Array {
@@ -113,22 +144,21 @@ export class Painter {
     return found;
   }
 
-  /** The slice turned as the screen shows it: `set` gets the picture's place and the slice's. */
-  private filled(
-    canvas: HTMLCanvasElement,
-    set: (data: Uint8ClampedArray, at: number, from: number) => void,
-  ): HTMLCanvasElement {
+  /** The slice turned as the screen shows it, each value in its colour. */
+  private filled(target: Layer, values: Pixels, table: Uint32Array): HTMLCanvasElement {
+    if (target.values === values && target.table === table) return target.canvas;
     const { right, down } = this.view.plane;
     const [wide, high] = [this.view.count(right), this.view.count(down)];
-    const row = this.rows();
+    const { begin, step } = this.rows();
+    const { canvas } = target;
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
     const context = canvas.getContext("2d")!;
     const picture = context.createImageData(wide, high);
-    for (let y = 0, at = 0; y < high; y++) {
-      const here = row(y);
-      for (let x = 0; x < wide; x++, at += 4) set(picture.data, at, here(x));
-    }
+    const out = new Uint32Array(picture.data.buffer);
+    for (let y = 0, at = 0; y < high; y++)
+      for (let x = 0, from = begin(y); x < wide; x++, at++, from += step) out[at] = table[values[from]! & 0xffff]!;
     context.putImageData(picture, 0, 0);
+    Object.assign(target, { values, table });
     return canvas;
   }
 
@@ -151,6 +181,9 @@ export class Painter {
   }
 }
 
+/** As a canvas holds it on every machine that browsers run on: little-endian. */
+const rgba = (red: number, green: number, blue: number, alpha: number) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+
 /** One edge of a voxel, between two values; where two labels meet it is the larger one's. */
 function line(
   paths: Map<number, Path2D>, one: number, other: number, x: number, y: number, wide: number, high: number,
@@ -158,46 +191,6 @@ function line(
   const path = paths.get(Math.max(one, other)) ?? paths.get(Math.min(one, other));
   path?.moveTo(x, y);
   path?.lineTo(x + wide, y + high);
-}
-
-/** Lines, circle and path of what the pointer is about to do. */
-export function paintHints(
-  canvas: HTMLCanvasElement, view: View, state: State, at: [number, number] | null, path: [number, number][],
-): void {
-  const context = canvas.getContext("2d")!;
-  if (state.three) crossLines(context, view, state);
-  context.strokeStyle = colourOf(state);
-  context.lineWidth = 1.5;
-  if (path.length) {
-    context.setLineDash([5, 3]);
-    context.beginPath();
-    path.forEach(([x, y]) => context.lineTo(x, y));
-    if (at) context.lineTo(...at);
-    context.stroke();
-    context.setLineDash([]);
-  }
-  if (at && (state.tool === "brush" || state.tool === "eraser")) {
-    context.beginPath();
-    context.arc(at[0], at[1], Math.max(1.5, state.radius * view.scale), 0, 2 * Math.PI);
-    context.stroke();
-  }
-}
-
-function crossLines(context: CanvasRenderingContext2D, view: View, state: State): void {
-  const [x, y] = view.screenOf(state.cursor);
-  context.strokeStyle = "rgba(120, 200, 255, 0.75)";
-  context.lineWidth = 1;
-  context.beginPath();
-  for (const [x0, y0, x1, y1] of [[0, y, x - 8, y], [x + 8, y, view.size[0], y], [x, 0, x, y - 8], [x, y + 8, x, view.size[1]]]) {
-    context.moveTo(x0!, y0!);
-    context.lineTo(x1!, y1!);
-  }
-  context.stroke();
-}
-
-function colourOf(state: State): string {
-  const label = state.scene.labels.find((one) => one.value === state.label);
-  return state.tool === "eraser" || !label ? "#fff" : `rgb(${label.color.join(", ")})`;
 }
 
 export function planeTitle(state: State, plane: Plane): string {

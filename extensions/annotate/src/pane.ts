@@ -1,7 +1,8 @@
 // One plane on the screen: a canvas, its title, and what the mouse does on it.
 
 import type { Acts } from "./acts";
-import { paintHints, Painter, planeTitle } from "./paint";
+import { paintHints } from "./hints";
+import { Painter, planeTitle } from "./paint";
 import { sweep } from "./raster";
 import type { Plane, Voxel } from "./scene";
 import type { Slices } from "./slices";
@@ -9,6 +10,7 @@ import type { Draft, State } from "./state";
 import { View } from "./view";
 
 const WHEEL_STEP = 40; // pixels of wheel a slice
+const SCRIBBLE_STEP = 3; // voxels
 const LIVE = -1; // number of the draft that is still being drawn
 
 export class Pane {
@@ -20,6 +22,7 @@ export class Pane {
   private readonly painter: Painter;
   private at: [number, number] | null = null;
   private path: Voxel[] = [];
+  private clicked: { isThere: boolean } | null = null;
   private drag: ((event: PointerEvent) => void) | null = null;
   private wheel = 0;
   private readonly watcher: ResizeObserver;
@@ -62,6 +65,8 @@ export class Pane {
   dab(): void {
     const place = [...this.state.cursor] as Voxel;
     if (this.state.tool === "fill") this.acts.fill(place, this.plane);
+    else if (this.state.tool === "grow") this.acts.grow(place, this.plane);
+    else if (this.state.asking) this.acts.click([place], true);
     else if (this.state.tool === "polygon") this.corner(place);
     else this.acts.stroke([place], this.plane);
   }
@@ -86,7 +91,7 @@ export class Pane {
   }
 
   private get openPath(): [number, number][] {
-    return this.state.tool === "polygon" ? this.path.map((one) => this.view.screenOf(one)) : [];
+    return this.state.tool === "polygon" || this.state.tool === "scribble" ? this.path.map((one) => this.view.screenOf(one)) : [];
   }
 
   private get told(): string {
@@ -143,14 +148,17 @@ export class Pane {
   private pressed(event: PointerEvent): void {
     this.canvas.setPointerCapture(event.pointerId);
     this.state.plane = this.state.scene.planes.indexOf(this.plane);
-    const tool = event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : this.state.tool;
+    const asks = this.state.asking && event.button !== 1 && !event.shiftKey;
+    const tool = asks ? this.state.tool : event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : this.state.tool;
     if (event.button !== 2) event.preventDefault();
     this.canvas.closest<HTMLElement>(".ailab-annotate")?.focus({ preventScroll: true });
     const here = this.view.voxelAt(...this.place(event), this.index);
-    if (event.altKey) this.lookAt(here);
+    if (asks) this.beginClick(here, event.button === 0 && !event.altKey);
+    else if (event.altKey) this.lookAt(here);
     else if (tool === "brush" || tool === "eraser") this.beginStroke(here);
     else if (tool === "polygon") this.beginPolygon(here);
     else if (tool === "fill") this.acts.fill(here, this.plane);
+    else if (tool === "grow") this.acts.grow(here, this.plane);
     else this.drag = tool === "pan" ? (move) => this.panned(move) : (move) => this.windowed(move);
   }
 
@@ -168,6 +176,10 @@ export class Pane {
       this.state.drafts = this.state.drafts.filter((one) => one !== live);
       this.acts.stroke(this.path, this.plane, live.cells);
       this.path = [];
+    } else if (drag && this.clicked) {
+      this.acts.click(this.path, this.clicked.isThere);
+      this.path = [];
+      this.clicked = null;
     } else if (drag && this.state.tool === "polygon" && this.path.length > 8) this.closePath();
     this.canvas.releasePointerCapture(event.pointerId);
     this.state.changed();
@@ -198,6 +210,18 @@ export class Pane {
   private beginPolygon(here: Voxel): void {
     this.corner(here);
     this.drag = (event) => this.corner(this.view.voxelAt(...this.place(event), this.index));
+  }
+
+  /** A click, or a scribble: a place every few voxels is enough. */
+  private beginClick(here: Voxel, isThere: boolean): void {
+    this.path = [here];
+    this.clicked = { isThere };
+    this.drag = (event) => {
+      if (this.state.tool !== "scribble") return;
+      const next = this.view.voxelAt(...this.place(event), this.index);
+      const last = this.path.at(-1)!;
+      if (Math.hypot(...next.map((one, axis) => one - last[axis]!)) >= SCRIBBLE_STEP) this.path.push(next);
+    };
   }
 
   private panned(event: PointerEvent): void {

@@ -10,8 +10,14 @@ const TOOLS: [Tool, string, string][] = [
   ["eraser", "Eraser", "E"],
   ["polygon", "Polygon", "P"],
   ["fill", "Fill", "F"],
+  ["grow", "Grow", "L"],
   ["pan", "Move", "H"],
   ["window", "Window", "W"],
+];
+
+const ASSIST: [Tool, string, string][] = [
+  ["click", "Click", "Q"],
+  ["scribble", "Scribble", "R"],
 ];
 
 export function make<K extends keyof HTMLElementTagNameMap>(
@@ -50,22 +56,34 @@ export class Panel {
   private readonly changes: Change[] = [];
 
   constructor(private readonly doing: Doing) {
-    this.left.append(this.tools(), this.brush(), this.shapes(), this.history());
-    this.right.append(this.labels(), this.planes(), this.window(), this.ending());
+    this.left.append(group("Tools", ...this.tools(TOOLS)), this.assist(), this.brush(), this.shapes(), this.history());
+    this.right.append(this.labels(), ...this.references(), this.planes(), this.window(), this.ending());
   }
 
   refresh(): void {
     this.changes.forEach((change) => change());
   }
 
-  private tools(): HTMLElement {
+  private tools(list: [Tool, string, string][]): HTMLElement[] {
     const { state } = this.doing;
-    const all = TOOLS.map(([tool, text, key]) => {
+    return list.map(([tool, text, key]) => {
       const one = button(text, key, KEYS.find((entry) => entry.shown === key)!.does, () => state.choose(tool));
       this.pressed(one, () => state.tool === tool);
       return one;
     });
-    return group("Tools", ...all);
+  }
+
+  private assist(): HTMLElement {
+    const { state, acts } = this.doing;
+    const accept = button("Accept", "Enter", "keep what the helper proposed; Undo rejects it", () => acts.accept());
+    const told = make("small", "ailab-told");
+    told.setAttribute("role", "status");
+    this.changes.push(() => {
+      const { clicks, thinking } = state.standing;
+      accept.disabled = !clicks.length || thinking;
+      told.textContent = thinking ? "thinking… draw on meanwhile" : clicks.length ? `proposal after ${clicks.length} ${clicks.length === 1 ? "click" : "clicks"}` : "";
+    });
+    return group("Assist", ...this.tools(ASSIST), accept, told);
   }
 
   private brush(): HTMLElement {
@@ -127,6 +145,23 @@ export class Panel {
     return group("Labels", ...rows, row("Opacity", opacity), this.check("Show labels", "O", "overlay"));
   }
 
+  /** Other readers' masks: shown or not, and taken over. */
+  private references(): HTMLElement[] {
+    const { state, acts } = this.doing;
+    const all = state.scene.references.map(({ name, color }, number) => {
+      const title = make("b", "", name);
+      title.style.borderColor = `rgb(${color.join(", ")})`;
+      const hide = this.flag("hide", "show", () => state.hiddenReferences.has(number), () => state.toggle(state.hiddenReferences, number));
+      const here = button("here", "", `take over the chosen label of ${name} in this slice`, () => acts.take(name, false));
+      const whole = button("whole", "", `take over the chosen label of ${name} in every slice`, () => acts.take(name, true));
+      [here, whole].forEach((one) => one.classList.add("ailab-flag"));
+      const element = make("div", "ailab-reference");
+      element.append(title, hide, here, whole);
+      return element;
+    });
+    return all.length ? [group("Readings, take over", ...all)] : [];
+  }
+
   private planes(): HTMLElement {
     const { state, three } = this.doing;
     const all = state.scene.planes.map((plane, number) => {
@@ -135,7 +170,7 @@ export class Panel {
       this.pressed(one, () => state.plane === number);
       return one;
     });
-    const every = button("three planes", "X", "linked, with a crosshair", three);
+    const every = button("three planes", "X", "linked, with a crosshair, and a view in 3-D", three);
     this.pressed(every, () => state.three);
     return group("Plane", ...all, every);
   }

@@ -35,9 +35,11 @@ export interface Scene {
   shape: Voxel;
   spacing: Voxel;
   voxel_ml: number;
+  directions: number[][]; // LPS mm of one step along each array axis, as columns
   metric: number[][];
   planes: Plane[];
   labels: Label[];
+  references: { name: string; color: [number, number, number] }[]; // other readers' masks
   windows: [string, number, number][];
   unit: string;
   dtype: string;
@@ -54,6 +56,9 @@ export interface Standing {
   redo: boolean;
   slices: number[];
   voxels: number[];
+  clicks: [number, number, number, number][]; // of the proposal that is not accepted yet: place and value
+  clicked: number; // the label that they speak of
+  thinking: boolean;
 }
 
 const KINDS: Record<string, new (data: ArrayBuffer) => Pixels> = {

@@ -5,6 +5,7 @@ import { bytesOf, pixelsOf, type Pixels, type Scene } from "./scene";
 export interface Slice {
   pixels: Pixels;
   labels: Uint8Array;
+  references: Uint8Array[];
   stale: boolean; // its labels changed since
 }
 
@@ -19,7 +20,7 @@ export class Slices {
 
   constructor(
     private readonly scene: Scene,
-    private readonly ask: (list: [number, number][]) => void,
+    private readonly ask: (want: [number, number][], labels: [number, number][]) => void,
   ) {}
 
   get(axis: number, index: number): Slice | undefined {
@@ -38,17 +39,20 @@ export class Slices {
       this.asked.add(key);
       return true;
     });
-    this.ask(missing);
+    const held = ([axis, index]: [number, number]) => this.held.has(`${axis}:${index}`);
+    this.ask(missing.filter((one) => !held(one)), missing.filter(held));
   }
 
   receive(axis: number, index: number, buffers: DataView[]): void {
     const key = `${axis}:${index}`;
     this.asked.delete(key);
     const before = this.held.get(key);
-    const pixels = before?.pixels ?? pixelsOf(this.scene.dtype, buffers[0]!);
+    if (!before && buffers.length < 2) return; // it was forgotten meanwhile, and will be asked for again
+    const labels = bytesOf(buffers[0]!);
+    const one = before ?? { pixels: pixelsOf(this.scene.dtype, buffers[1]!), labels, references: buffers.slice(2).map(bytesOf), stale: false };
     if (before) this.held.delete(key);
-    else this.bytes += pixels.byteLength + buffers[1]!.byteLength;
-    this.held.set(key, { pixels, labels: bytesOf(buffers[1]!), stale: false });
+    else this.bytes += sizeOf(one);
+    this.held.set(key, Object.assign(one, { labels, stale: false }));
     this.forgetOldest();
   }
 
@@ -74,8 +78,12 @@ export class Slices {
   private forgetOldest(): void {
     for (const [key, one] of this.held) {
       if (this.bytes <= MOST_BYTES) return;
-      this.bytes -= one.pixels.byteLength + one.labels.byteLength;
+      this.bytes -= sizeOf(one);
       this.held.delete(key);
     }
   }
+}
+
+function sizeOf(one: Slice): number {
+  return one.pixels.byteLength + one.labels.byteLength * (1 + one.references.length);
 }

@@ -2,7 +2,7 @@
 
 import type { Plane, Scene, Standing, Voxel } from "./scene";
 
-export type Tool = "brush" | "eraser" | "polygon" | "fill" | "pan" | "window";
+export type Tool = "brush" | "eraser" | "polygon" | "fill" | "grow" | "click" | "scribble" | "pan" | "window";
 
 export interface Draft {
   number: number;
@@ -24,13 +24,14 @@ export class State {
   overlay = true;
   hidden = new Set<number>();
   locked = new Set<number>();
+  hiddenReferences = new Set<number>();
   plane = 0;
   three = false;
   cursor: Voxel;
   direction = 1;
   centre: number;
   width: number;
-  standing: Standing = { edits: 0, undo: false, redo: false, slices: [], voxels: [] };
+  standing: Standing = { edits: 0, undo: false, redo: false, slices: [], voxels: [], clicks: [], clicked: 0, thinking: false };
   drafts: Draft[] = [];
   private readonly listeners: (() => void)[] = [];
   private due = false;
@@ -44,6 +45,11 @@ export class State {
     this.low = centre - width / 2;
     this.high = centre + width / 2;
     this.radius = Math.max(3, Math.round(2 * Math.max(...scene.spacing)));
+  }
+
+  /** Whether what is pointed at goes to the helper, not to the mask. */
+  get asking(): boolean {
+    return this.tool === "click" || this.tool === "scribble";
   }
 
   get shownPlanes(): Plane[] {
