@@ -40,8 +40,9 @@ lock:                      ## resolve the newest versions into requirements.lock
 	$(BIN)/pip install -e '.[hub,dimse,postgres,slurm,dev]'
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
-bases: .venv/ready         ## train the two base models again from their seeds
+bases: .venv/ready         ## train the base models again from their seeds, and the one that follows clicks
 	for name in heart-wall lungs; do $(BIN)/python -m ailab_kernel.training.base $$name || exit 1; done
+	$(BIN)/python -m ailab_kernel.training.guided
 
 clean:                     ## forget the environment and the demo's lab
 	rm -rf .venv build lab
@@ -52,6 +53,10 @@ clean:                     ## forget the environment and the demo's lab
 
 .venv/widget-ready: extensions/annotate/package-lock.json .venv/ready
 	$(BIN)/python -m extensions.annotate.build install
+	touch $@
+
+.venv/itk-ready: extensions/itk_viewer/build.py .venv/ready
+	$(BIN)/python -m extensions.itk_viewer.build
 	touch $@
 
 .venv/provider-ready: tests/hub/provider/package-lock.json .venv/ready

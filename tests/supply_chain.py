@@ -86,9 +86,7 @@ def audit(lock: Path, report: Path, *, auditor: list[str]) -> int:
             raise OSError(f"it answers, and knows nothing against {PROBE}")
         told = _asked(lock, report, auditor)
     except (OSError, ValueError, KeyError) as error:
-        say(f"NOT COMPARED: no vulnerability database could be asked ({str(error)[:200]}).\n"
-            f"{lock.name} was compared with nothing; run this where one can be reached.")
-        return NOT_COMPARED
+        return not_compared(lock, error)
     known = [(one["name"], one["version"], found["id"], ", ".join(found["fix_versions"]) or "no fix")
              for one in told for found in one.get("vulns", ())]
     for line in known:
@@ -98,6 +96,13 @@ def audit(lock: Path, report: Path, *, auditor: list[str]) -> int:
         say(f"{skipped} packages are not known there and were not compared")
     say(f"{len(told) - skipped} packages compared, {len(known)} known vulnerabilities")
     return FOUND if known else 0
+
+
+def not_compared(lock: Path, error: Exception) -> int:
+    """Say why nothing was compared, and return 3."""
+    say(f"NOT COMPARED: no vulnerability database could be asked ({str(error)[:200]}).\n"
+        f"{lock.name} was compared with nothing; run this where one can be reached.")
+    return NOT_COMPARED
 
 
 def _asked(lock: Path, report: Path, auditor: list[str]) -> list[dict]:
@@ -110,13 +115,15 @@ def _asked(lock: Path, report: Path, auditor: list[str]) -> list[dict]:
     return json.loads(report.read_text())["dependencies"]
 
 
-def installed_auditor() -> list[str]:
-    """pip-audit in an environment of its own, never in the product's."""
-    home = BUILD / "audit"
+def installed_auditor(home: Path) -> list[str]:
+    """pip-audit in an environment of its own, never in the product's; OSError where no index has it."""
     python = home / "bin" / "python"
     if not (home / "bin" / "pip-audit").is_file():
         venv.create(home, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", AUDITOR], check=True)
+        words = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", AUDITOR]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(f"{AUDITOR} is not installed: {(done.stderr.strip().splitlines() or ['no answer'])[-1]}")
     return [str(python), "-m", "pip_audit"]
 
 
@@ -132,7 +139,11 @@ def main(word: str) -> int:
         path.write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
         say(f"{len(made['components'])} components: {path.relative_to(ROOT)}")
         return 0
-    return audit(LOCK, BUILD / "vulnerabilities.json", auditor=installed_auditor())
+    try:
+        auditor = installed_auditor(BUILD / "audit")
+    except OSError as error:
+        return not_compared(LOCK, error)
+    return audit(LOCK, BUILD / "vulnerabilities.json", auditor=auditor)
 
 
 if __name__ == "__main__":

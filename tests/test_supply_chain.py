@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.supply_chain import FOUND, NOT_COMPARED, audit, locked, sbom
+from tests.supply_chain import FOUND, NOT_COMPARED, audit, locked, main, sbom
 
 
 def test_the_bill_is_the_lock():
@@ -42,3 +42,12 @@ def test_an_audit_says_what_it_found_and_when_it_could_not(tmp_path, capsys):
     assert "jinja2 2.4.1: PYSEC-2014-8 (fixed in 2.7.2)" in told
     assert "NOT COMPARED: no vulnerability database could be asked (ConnectionError" in told
     assert "it answers, and knows nothing against jinja2" in told
+
+
+def test_where_no_index_answers_it_says_so_without_a_traceback(tmp_path, monkeypatch, capsys):
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    monkeypatch.setattr("tests.supply_chain.BUILD", tmp_path)
+    assert main("audit") == NOT_COMPARED
+    assert capsys.readouterr().out.startswith("NOT COMPARED: no vulnerability database could be asked (pip-audit")

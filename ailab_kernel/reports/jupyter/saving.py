@@ -1,7 +1,7 @@
 """What a person's JupyterLab does with identifiers in notebooks: saving marks them, exporting refuses.
 
-Set by the hub in every server: ``ContentsManager.pre_save_hook`` and ``Exporter.preprocessors``. The owner of a server
-can turn both off; what leaves through ``ailab exits export`` is searched all the same.
+Set in every server (`fleet.guards`): ``ContentsManager.pre_save_hook`` and ``Exporter.preprocessors``. The owner of
+a server can turn both off; what leaves through ``ailab exits export`` is searched all the same.
 """
 
 import logging
@@ -50,7 +50,7 @@ def _searched(texts: list[Chunk]) -> tuple[str, ...]:
     if time.monotonic() < _asked_again.get("at", 0.0):
         return ()
     try:
-        return search(_catalog(), texts)
+        return search(catalog(), texts)
     except AilabError as error:                # an export asks again, and is refused
         _asked_again["at"] = time.monotonic() + _PAUSE_S
         _LOG.warning("a notebook was saved unsearched: %s", error)
@@ -62,12 +62,13 @@ class Guarded(Preprocessor):
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         """Return both as they are; ExitBlocked where the notebook holds what identifies."""
-        check(_catalog(), notebook(nb, "this notebook"), what="the notebook")
+        check(catalog(), notebook(nb, "this notebook"), what="the notebook")
         return nb, resources
 
 
 @cache
-def _catalog() -> "Catalog":
+def catalog() -> "Catalog":
+    """Return the lab's trusted side, as this server's person has it."""
     from ailab_kernel.workspace import open_workspace
 
     return open_workspace().catalog
