@@ -164,6 +164,9 @@ class Stored:
 
     archive: "Archive"
 
+    def sweep(self) -> None:
+        """Nothing: an archive takes an object whole or not at all."""
+
     def holds(self, line: Line) -> bool:
         """Whether a file needs no second try: it was stored, or could not leave."""
         return bool(line.output) or not line.sha256

@@ -143,6 +143,11 @@ class Folder:
 
     root: Path
 
+    def sweep(self) -> None:
+        """Remove what a killed run left half written: hidden files beside their names."""
+        for left in self.root.rglob(".*.dcm.*"):
+            left.unlink()
+
     def holds(self, line: Line) -> bool:
         """Whether a file needs no second try: it is there, or could not leave."""
         return not line.output or (self.root / line.output).is_file()

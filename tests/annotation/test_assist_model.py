@@ -53,7 +53,7 @@ def test_clicks_hold_and_other_labels_stay(workspace, proposer):
 @pytest.mark.slow
 def test_few_clicks_make_a_poor_proposal_good(workspace, proposer):
     refiner, counts = model_refiner(workspace, CLICKS), []
-    for seed in range(700_000, 700_006):
+    for seed in range(700_000, 700_012):       # those of benchmarks/assist.py
         vol, truth = study(seed)
         array = proposer.predict(vol).array
         for label in (2, 1):
@@ -61,7 +61,7 @@ def test_few_clicks_make_a_poor_proposal_good(workspace, proposer):
             array = done.array
             if done.dice[0] < 0.85:
                 counts.append(len(done.hints) if done.done else 20)
-    assert len(counts) >= 6
+    assert len(counts) >= 12
     assert np.mean(counts) <= 5
 
 

@@ -23,9 +23,8 @@ COMMAND = (sys.executable, "-c", "from ailab_kernel.cli.main import main; main()
 
 
 def made(folder: Path) -> dict[str, bytes]:
-    """Every file of an output; lines of the journal in no order, which a kill may change, as it may leave half a file
-    under a hidden name."""
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("[!.]*") if path.is_file()}
+    """Every file of an output; lines of the journal in no order, which a kill may change."""
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return {name: b"".join(sorted(data.splitlines())) if name.endswith(".jsonl") else data for name, data in files.items()}
 
 

@@ -130,3 +130,13 @@ def test_jupyterlabs_page_opens_what_its_person_wrote(server):
     opened = server.ask("/api/contents/marked.ipynb?type=notebook", X_XSRFToken="of the page")
     assert opened.status == 200
     assert "Quixano" in opened.body
+
+
+def test_jupyters_other_routes_of_a_notebook_are_its_own(server):
+    """A page of JupyterLab does not open a notebook whose checkpoints it cannot list."""
+    made = server.ask("/api/contents/clean.ipynb/checkpoints", method="POST", data={})
+    assert made.status == 201
+    listed = server.ask("/api/contents/clean.ipynb/checkpoints")
+    assert listed.status == 200
+    assert json.loads(listed.body)[0]["id"] == json.loads(made.body)["id"]
+    assert server.ask("/api/contents/clean.ipynb/trust", method="POST", data={}).status == 201

@@ -31,6 +31,9 @@ class Unit(Protocol):
 class Target(Protocol):
     """Where what was proven goes; it travels to a process."""
 
+    def sweep(self) -> None:
+        """Remove what a killed run left half written."""
+
     def holds(self, line: Line) -> bool:
         """Whether a file needs no second try: it is there, or could not leave."""
 
@@ -70,6 +73,7 @@ def deidentify(
     ArchiveError
         An archive refused what came from a folder.
     """
+    target.sweep()
     work: Callable[[Work], list[Line]] = partial(_worked, treatment, target)
     lines = track(each(work, units, processes=processes), what=what, total=len(units))
     for unit, made in zip(units, lines, strict=True):

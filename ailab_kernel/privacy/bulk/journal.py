@@ -77,7 +77,7 @@ class Journal:
             msg = ("that was begun with another key or profile, or for another archive; go on with that one, or give a "
                    "new folder")  # fmt: skip
             raise SettingsError(msg)
-        self._path.write_bytes(b"".join(whole))
+        os.truncate(self._path, sum(map(len, whole)))
         for line in whole[1:]:
             self._take(json.loads(line))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
 _LARGEST = 512 << 20                           # bytes that are searched at once, in a small server's memory
+_NO_FILE = r"(?!.*/(?:checkpoints(?:/[\w-]+)?|trust)$)"      # Jupyter's other routes below a notebook's path
 _PAGE = "X-XSRFToken"                          # JupyterLab's page sends it with every request; no link can
 
 
@@ -58,7 +59,7 @@ def _load_jupyter_server_extension(server: "ServerApp") -> None:
     base = server.web_app.settings["base_url"]
     server.web_app.add_handlers(".*$", [
         (url_path_join(base, r"/files/(.*)"), Files, {"path": server.contents_manager.root_dir}),
-        (url_path_join(base, rf"/api/contents{path_regex}"), Contents)])  # fmt: skip
+        (url_path_join(base, rf"/api/contents{_NO_FILE}{path_regex}"), Contents)])  # fmt: skip
 
 
 async def _check(handler: JupyterHandler, path: str) -> None:

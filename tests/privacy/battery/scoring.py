@@ -77,7 +77,9 @@ class Scorer:
         before = dcmread(BytesIO(case.file))
         after = Dataset() if output is None else dcmread(BytesIO(output), force=True)
         self.score.refused += output is None
-        self.score.leaks |= set(LEAK.findall((output or b"").lower()))
+        drawn = b"" if case.planted else bytes(after.get("PixelData", b""))    # in noise any six letters are met some day
+        told = (output or b"").replace(drawn, b"") if drawn else output or b""
+        self.score.leaks |= set(LEAK.findall(told.lower()))
         self._own(case, before, after)
         for one in case.planted:
             for category in CATEGORIES[one.act]:
