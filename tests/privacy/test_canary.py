@@ -173,6 +173,6 @@ def test_the_terminal_blocks_and_redacts(lab, tmp_path):
     assert _ailab("exits", "export", str(letter), "--to", str(tmp_path / "stick"), "--release", "consent").returncode == 0
     done = _ailab("models", "show", "zubrowka")
     assert done.returncode == 1
-    assert done.stderr == "ailab: there is no model [removed]; known here: heart-wall, lungs (ailab models list)\n"
+    assert done.stderr == "ailab: there is no model [removed]; known here: heart-wall, heart-wall-clicks, lungs (ailab models list)\n"
     assert _ailab("audit", "verify").stdout == "the audit trail is as it was written\n"
     assert _ailab("audit", "export").stdout.count("<AuditMessage>") == len(lab.workspace.catalog.audit_trail())
