@@ -187,4 +187,4 @@ def test_every_request_is_refused_counted_and_audited(hub, student, kernel):
 def test_the_student_works_all_the_same(student, kernel):
     said = student.run("import ailab_kernel as ailab; lab = ailab.open_lab(); [one.ref for one in lab.models.all()]",
                        kernel=kernel, seconds=100)
-    assert said.endswith("['heart-wall@1', 'lungs@1']"), said
+    assert said.endswith("['heart-wall@1', 'heart-wall-clicks@1', 'lungs@1']"), said

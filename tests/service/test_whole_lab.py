@@ -94,7 +94,7 @@ def test_a_radiologist_annotates_and_promotes_nothing(opened, house):
 def test_a_students_kernel_opens_nothing(opened, house):
     lab = opened("student")
     assert lab.models.get("heart-wall@general").name == "heart-wall", "the product's own are in every sandbox"
-    assert [one.ref for one in lab.models.all()] == ["heart-wall@1", "lungs@1"]
+    assert [one.ref for one in lab.models.all()] == ["heart-wall@1", "heart-wall-clicks@1", "lungs@1"]
     assert len(lab.datasets.all()) == 0
     before = trail(house)
     with pytest.raises(ArchiveRefused):
