@@ -8,7 +8,7 @@ from ailab_kernel.ground.errors import NotFound, WrongUse
 from ailab_kernel.objects.seg import read_seg
 from ailab_kernel.volumes.masks import Mask
 
-from .assist import labels_of, reference_mask
+from .assist import labels_of, reference_mask, refiner_for
 from .reading import person
 from .saving import duty, save
 from .session import Case, Session
@@ -185,7 +185,8 @@ def _annotator(
     task = sitting.task
     session, title, keep, shown = sitting.open(series_uid or sitting.due(), seg=seg, take_over=take_over)
     worklist = Worklist(sitting.states, lambda number: sitting.open(task.series_uids[number]), task.series_uids)
-    return Annotator(session, title=title, save=keep, worklist=worklist, references=shown)
+    refiner = refiner_for(task.workspace, task.recipe)
+    return Annotator(session, title=title, save=keep, worklist=worklist, refiner=refiner, references=shown)
 
 
 def _title(task: Task, uid: str, *, reviews: bool) -> str:

@@ -98,12 +98,13 @@ def seg_of(session: "Session", source: "Volume", *, assist: str = "") -> "Datase
     source
         The series with its headers.
     assist
-        Digest of the model that proposed; then Segment Algorithm Type (0062,0008) is SEMIAUTOMATIC.
+        Digest of the model that proposed; then, or where clicks were answered, Segment Algorithm Type (0062,0008) is
+        SEMIAUTOMATIC.
     """
     saved = session.saved
     provenance = Provenance(
         TOOL, __version__, made_from=(session.case.series_uid, session.case.task, saved["mask"], saved["at"]),
-        when=datetime.fromisoformat(saved["at"]), kind="SEMIAUTOMATIC" if assist else "MANUAL",
+        when=datetime.fromisoformat(saved["at"]), kind="SEMIAUTOMATIC" if assist or session.helped_by else "MANUAL",
         series_description=f"{TOOL}: {', '.join(label.name for label in session.case.labels)}",
         reader=session.case.reader, model_digest=assist,
     )  # fmt: skip

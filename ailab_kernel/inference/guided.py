@@ -1,6 +1,7 @@
 """A network that was shown a reader's clicks while it learnt answers on the part of the image that they are about."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -39,8 +40,12 @@ class GuidedPredictor:
         if takes != wanted:
             msg = f"model {bundle.ref} takes {takes} channels, one that follows clicks {wanted}; it can only propose"
             raise ModelError(msg)
-        self._engine: Engine = torch_engine(bundle.network, bundle.weights(), device="cpu")
         self._seen: tuple[Volume, np.ndarray, Grid] | None = None
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """Opened by the first click: a desk must not wait for torch."""
+        return torch_engine(self.bundle.network, self.bundle.weights(), device="cpu")
 
     def refine(self, vol: Volume, array: np.ndarray, clicks: Sequence[Click], *, label: int) -> np.ndarray:
         """Return the mask after the clicks, within the window around them and the mask.
