@@ -123,16 +123,16 @@ class Lab:
             ``majority`` or ``staple``.
         order, scores, seed
             Which case comes first: ``first`` (as found), ``random`` by the seed, or ``uncertain`` with the highest of
-            the ``scores`` by SeriesInstanceUID first.
+            the ``scores`` by SeriesInstanceUID first; by default those that ``assist`` was given when it proposed.
         """
-        from ailab_kernel.annotation.assist import READERS
-        from ailab_kernel.annotation.assist import order as ordered
+        from ailab_kernel.annotation.assist import READERS, worklist
         from ailab_kernel.annotation.task import create_task, get_task
         from ailab_kernel.datasets.intake import main_series
 
         model = self.models.get(assist) if assist else None
-        uids = ordered([main_series(study).uid for study in studies], order, scores=scores or {}, seed=seed)
         digest = model.digest if model else ""
+        uids = worklist(self.workspace.catalog, [main_series(study).uid for study in studies], order, model=digest,
+                        scores=scores, seed=seed)  # fmt: skip
         people: dict[str, Any] = {"readers": readers, "adjudicator": adjudicator, "consensus": consensus}
         task = create_task(self.workspace, _recipe(label, model), uids, assist=digest, reason=reason, **people)
         person = reader not in READERS
@@ -298,19 +298,11 @@ class Lab:
             check_unseen(self.workspace.catalog, self.workspace.catalog.query("model", digest=model.digest)[0], dataset)
 
     def _run(self, template: str, parameters: Mapping[str, Any], *, resolved: Mapping[str, str]) -> "Report":
-        """Run a report and enter it into the ledger."""
-        from ailab_kernel.reports import run_report
-        from ailab_kernel.reports.exits import guard_of
+        """Run a report whose inputs are intact, and enter it into the ledger."""
+        from ailab_kernel.reports import recorded
 
         self.check_inputs(resolved)
-        report = run_report(
-            self.home, template, parameters, resolved=resolved, seal=self.workspace.catalog.sign,
-            environment=self.workspace.environment(), verify_signature=self.workspace.catalog.verify,
-            guard=guard_of(self.workspace.catalog),
-        )  # fmt: skip
-        body = {"id": report.id, "manifest": self.workspace.catalog.put(report.folder / "manifest.json")}
-        self.workspace.catalog.append("report", body, name=template, parents=[d for d in resolved.values() if d])
-        return report
+        return recorded(self.workspace, template, parameters, resolved=resolved)
 
     def _repr_html_(self) -> str:
         rows = {"home": self.home, "archive": self.workspace.archive_url, "models": len(self.models.all()),

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from .audit import Anchor, Anchors, findings
 from .catalog import ACCEPTED, PATIENT, REIDENTIFIED, RELEASED, UNKNOWN, Move, Record, record_digest
-from .errors import CatalogError, MissingExtra, NotFound, SettingsError, WrongUse
+from .database import open_engine
+from .errors import CatalogError, NotFound, WrongUse
 from .identifiers import Entry, Sighting, entries, sightings
 from .ids import canonical_json, sha256
 from .seal import Keys
@@ -39,7 +40,7 @@ class SqlCatalog:
     roles_enforced = False
 
     def __init__(self, url: str, *, store: ObjectStore, keys: Keys, lock: Path) -> None:
-        self._engine = _engine(url)
+        self._engine = open_engine(url)
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # readers never wait for a writer
         self._store = store
         self._keys = keys
@@ -264,33 +265,6 @@ class SqlCatalog:
 def _record(row: Mapping[str, Any]) -> Record:
     body, parents = json.loads(row["body"]), tuple(json.loads(row["parents"]))
     return Record(**{**row, "body": body, "parents": parents})
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        engine = sa.create_engine(url, poolclass=sa.NullPool)  # nothing stays open: safe across forks and threads
-    except NoSuchModuleError as error:
-        msg = f"catalog = {url.partition(':')[0]!r} is no database known here; sqlite and postgresql+psycopg are"
-        raise SettingsError(msg) from error
-    except ModuleNotFoundError as error:
-        msg = f"the catalog needs {error.name}; pip install 'ailab-kernel[postgres]'"
-        raise MissingExtra(msg) from error
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _pragmas)
-        sa.event.listen(engine, "begin", _take_write_lock)
-    return engine
-
-
-def _pragmas(connection, _) -> None:  # noqa: ANN001 - SQLAlchemy's event signature
-    """WAL lets readers go on during a write; FULL survives a power loss after every commit."""
-    connection.isolation_level = None  # we say BEGIN ourselves: sqlite3 would defer the lock
-    for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _take_write_lock(connection: sa.Connection) -> None:
-    """A deferred transaction that later writes can fail with SQLITE_BUSY at once; an immediate one waits its turn."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _bring_to_head(engine: sa.Engine, url: str) -> None:

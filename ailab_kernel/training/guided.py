@@ -25,12 +25,13 @@ from ailab_kernel.inference.predict import Predictor
 from ailab_kernel.models import base_bundle, read_bundle, write_bundle
 from ailab_kernel.recipes import Augment, FineTune, Recipe, bundle_metadata, find, prepare, truth_on_grid
 from ailab_kernel.recipes.guidance import ROI, Click, merge, mistakes, network_of, see
+from ailab_kernel.validation.metrics import dice
 from ailab_kernel.work.processes import each
 
 from .augment import look
 from .base import SEED
 from .loaders import Case, case_of
-from .loop import Lesson, Trained, dice, run
+from .loop import Lesson, Trained, run
 from .plot import line
 from .runs import Row
 from .transfer import start

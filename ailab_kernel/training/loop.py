@@ -19,6 +19,7 @@ from ailab_kernel.ground.ids import canonical_json, sha256
 from ailab_kernel.inference.engine import TorchEngine
 from ailab_kernel.inference.windows import logits
 from ailab_kernel.recipes import FineTune, Recipe
+from ailab_kernel.validation.metrics import dice
 
 from .loaders import Case, Sample, batch, digest_of, read_cases
 from .runs import Row, State, open_run, save
@@ -198,11 +199,6 @@ def tuning_dice(recipe: Recipe, network: nn.Module, cases: Sequence[Case]) -> Ro
     means = {f"dice {label.name}": float(mean) for label, mean in zip(recipe.labels, np.mean(scores, 0), strict=True)}
     return {"dice": float(np.mean(scores)), **means}
 
-
-def dice(answer: np.ndarray, truth: np.ndarray) -> float:
-    """Return the Dice of two regions, bool arrays of one shape; 1 where both are empty."""
-    both = int(answer.sum()) + int(truth.sum())
-    return 2 * int((answer & truth).sum()) / both if both else 1.0
 
 
 def rate_at(plan: FineTune, step: int, epochs: int) -> float:

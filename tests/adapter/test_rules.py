@@ -38,7 +38,7 @@ def plan(tmp_path):
 
 
 def series(number: int, instances: int, **values: str) -> SeriesFacts:
-    return SeriesFacts(f"1.{number}", instances, {key: (value,) for key, value in
+    return SeriesFacts(f"1.{number}", tuple(map(str, range(instances))), {key: (value,) for key, value in
                        {"Modality": "CT", "SeriesNumber": str(number), **values}.items()})  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ailab_kernel.annotation.assist import order, scores_of
+from ailab_kernel.annotation.assist import order, scores_of, worklist
 from ailab_kernel.annotation.assist.order import keep_score, uncertainty
 from ailab_kernel.ground.errors import WrongUse
 
@@ -55,3 +55,12 @@ def test_scores_are_kept_with_the_model_that_made_them(workspace):
     keep_score(catalog, UIDS[1], 0.75, model=one)
     assert scores_of(catalog, UIDS, model=one) == {UIDS[0]: 0.25, UIDS[1]: 0.75}
     assert scores_of(catalog, UIDS, model=two) == {UIDS[1]: 0.5}
+
+
+def test_the_worklist_goes_by_what_the_model_said_of_its_proposals(workspace):
+    model = workspace.catalog.append("model", {"any": "model"}, name="m").digest
+    with pytest.raises(WrongUse, match="let it propose first"):
+        worklist(workspace.catalog, UIDS, "uncertain", model=model)
+    keep_score(workspace.catalog, UIDS[3], 0.7, model=model)
+    assert worklist(workspace.catalog, UIDS, "uncertain", model=model)[0] == UIDS[3]
+    assert worklist(workspace.catalog, UIDS, "first", model=model) == UIDS

@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.services import need_service
+from tests.browsers import chromium
+from tests.services import need_service, orthanc
 
 from .hubs import hub as started
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
@@ -25,17 +24,21 @@ def hub(hub_needs):
         yield running
 
 
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory):
+    """A real Orthanc."""
+    with orthanc(tmp_path_factory.mktemp("pacs") / "orthanc") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def clinic(hub_needs, pacs):
+    """A hub with the trusted process, whose archive is a real Orthanc."""
+    with started(service="on", AILAB_ARCHIVE=pacs.url) as running:
+        yield running
+
+
 @pytest.fixture
 def page():
-    """A page in a real Chromium; ``asked`` holds every address that it asked for."""
-    need_service(CHROMIUM, package="chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 860}, ignore_https_errors=True)
-        page.set_default_timeout(60_000)
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
+    with chromium(viewport={"width": 1280, "height": 860}, ignore_https_errors=True) as page:
         yield page
-        browser.close()

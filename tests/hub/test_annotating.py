@@ -9,9 +9,6 @@ from ailab_kernel.fleet.invitations import invite
 from ailab_kernel.objects.seg import read_seg
 from ailab_kernel.volumes.series import volume_from_datasets
 from tests.annotation.mouse import Desk, between, outside, picture, told, under
-from tests.services import orthanc
-
-from .hubs import hub as started
 
 pytestmark = pytest.mark.slow
 READING = """
@@ -20,19 +17,6 @@ lab = ailab.open_lab()
 lab.annotate(lab.archive.search(modality="CT"), label="heart wall", reader="viola")
 """
 RADIUS = 11.3
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory):
-    with orthanc(tmp_path_factory.mktemp("pacs") / "orthanc") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def clinic(hub_needs, pacs):
-    """A hub with the trusted process, whose archive is a real Orthanc."""
-    with started(service="on", AILAB_ARCHIVE=pacs.url) as running:
-        yield running
 
 
 def enter(page, url: str, name: str, password: str) -> None:
@@ -74,9 +58,6 @@ def theme(page, name: str) -> None:
 
 def test_a_reading_in_a_server_of_the_hub(clinic, pacs, page, tmp_path):
     page.set_viewport_size({"width": 1400, "height": 1000})
-    page.faults = []
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("websocket", lambda socket: page.asked.append(socket.url))
     images = [ds for ds in make_objects(172, style="general-hospital", size=(20, 96, 96), spacing_mm=(7.0, 3.9, 3.7)) if ds.Modality == "CT"]
     archive = open_archive(pacs.url)
     archive.store(images)

@@ -13,9 +13,7 @@ from ailab_kernel.fleet.visit import Visit
 from ailab_kernel.objects.seg import read_seg
 from ailab_kernel.volumes.series import volume_from_datasets
 from tests.annotation.mouse import Desk, outside, picture, told, under
-from tests.services import orthanc
 
-from .hubs import hub as started
 from .test_annotating import enter, notebook
 
 pytestmark = pytest.mark.slow
@@ -62,18 +60,6 @@ report = lab.agreement("heart-wall@1")
 data = lab.datasets.freeze("heart-wall", lab.task("heart-wall@1").accepted(), split=(0, 0, 1))
 print(json.dumps({"metrics": report.metrics, "same": lab.replay(report).identical, "dataset": data.ref}))
 """
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory):
-    with orthanc(tmp_path_factory.mktemp("pacs") / "orthanc") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def clinic(hub_needs, pacs):
-    with started(service="on", AILAB_ARCHIVE=pacs.url) as running:
-        yield running
 
 
 class Person:

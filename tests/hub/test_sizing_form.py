@@ -6,22 +6,17 @@ from pathlib import Path
 import pytest
 
 from ailab_kernel.fleet.invitations import invite
-from tests.services import need_service
+from tests.browsers import chromium
 
 pytestmark = pytest.mark.slow
-CHROMIUM = "/usr/bin/chromium"
 
 
 def test_an_admin_answers_and_the_size_follows(hub, tmp_path):
-    need_service(CHROMIUM, package="chromium")
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     pictures = Path(os.environ.get("AILAB_PICTURES", tmp_path))
     password = invite(hub.private / "invitations", "sizer", role="admin").password
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        page.set_default_timeout(60_000)
+    with chromium(viewport={"width": 1500, "height": 1000}) as page:
         page.goto(hub.url)
         page.fill("#username_input", "sizer")
         page.fill("#password_input", password)
@@ -48,5 +43,4 @@ def test_an_admin_answers_and_the_size_follows(hub, tmp_path):
         form.scroll_into_view_if_needed()
         page.screenshot(path=pictures / "sizing-form.png")
         form.screenshot(path=pictures / "sizing-form-alone.png")
-        browser.close()
     assert 'train = "multiple"' in (hub.home / "hub" / "rooms" / "sizer" / "answers.toml").read_text()

@@ -70,10 +70,10 @@ class WithTheHub:
 
 
 @contextmanager
-def serving(folder: Path, *people: str) -> Iterator[House]:
-    """The service in a thread, without base models."""
+def serving(folder: Path, *people: str, bases: bool = False) -> Iterator[House]:
+    """The service in a thread, without the product's base models unless they are asked for."""
     callers = WithTheHub(TokenFile(token_file(folder, (*ROLES, NO_ROLE, *people))))
-    desk = open_desk(open_workspace(folder, home=folder / "trusted", service=""), callers, bases=False)
+    desk = open_desk(open_workspace(folder, home=folder / "trusted", service=""), callers, bases=bases)
     app = create_app(desk)
     with listening(app) as base:
         yield House(f"{base}/services/ailab", folder / "trusted", app)

@@ -19,7 +19,7 @@ BRUSH = {"tool": "brush", "label": 1, "axis": 0, "radius_mm": 30.0, "locked": []
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("service"), *(f"{name}/radiologist" for name in ("ann", "ben", "cleo", "dan"))) as running:
+    with serving(tmp_path_factory.mktemp("service"), *(f"{name}/radiologist" for name in ("ann", "ben", "cleo", "dan")), bases=True) as running:
         yield running
 
 

@@ -62,14 +62,17 @@ class Outbox:
 
     def all(self, **match: str) -> list[Delivery]:
         """Return deliveries by column (``work=``, ``state=``, ``destination=``)."""
-        wished = [DELIVERIES.c[name] == value for name, value in match.items()]
-        with self._ledger.reader.connect() as db:
-            return [Delivery(**row) for row in db.execute(sa.select(DELIVERIES).where(*wished).order_by(
-                DELIVERIES.c.work, DELIVERIES.c.uid)).mappings()]  # fmt: skip
+        return self._found(*(DELIVERIES.c[name] == value for name, value in match.items()))
 
     def due(self, destination: str, now: float) -> list[Delivery]:
         """Return what is to be sent to a destination now."""
-        return [one for one in self.all(destination=destination, state=PENDING) if one.not_before <= now]
+        return self._found(DELIVERIES.c.destination == destination, DELIVERIES.c.state == PENDING,
+                           DELIVERIES.c.not_before <= now)  # fmt: skip
+
+    def _found(self, *wished: sa.ColumnElement[bool]) -> list[Delivery]:
+        with self._ledger.reader.connect() as db:
+            return [Delivery(**row) for row in db.execute(sa.select(DELIVERIES).where(*wished).order_by(
+                DELIVERIES.c.work, DELIVERIES.c.uid)).mappings()]  # fmt: skip
 
     def settle(self, one: Delivery, state: str, *, reason: str = "") -> None:
         """Write down what became of a try; a pending one waits longer each time."""

@@ -16,7 +16,6 @@ from .tables import ARRIVALS, LOOKS, WORK
 
 # What may follow what. A person may hold what is not over, and start anew what failed or is held.
 NEXT: Mapping[str, tuple[str, ...]] = {
-    "waiting": ("queued", "held"),
     "queued": ("running", "failed", "held"),
     "running": ("running", "delivering", "done", "failed", "held", "queued"),
     "delivering": ("done", "failed", "held"),
@@ -24,7 +23,7 @@ NEXT: Mapping[str, tuple[str, ...]] = {
     "failed": ("queued", "delivering"),
     "held": ("queued", "delivering", "done"),    # done: what was late went out after all
 }
-OPEN = ("waiting", "queued", "running", "delivering")
+OPEN = ("queued", "running", "delivering")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Work:
     state
         See `NEXT`.
     reason
-        Why it waits, failed or is held.
+        Why it failed or is held.
     deadline_at
         Until when it must have ended, seconds since 1970; then it is held.
     told
@@ -90,7 +89,9 @@ class Worklist:
 
     def all(self, **match: str) -> list[Work]:
         """Return work by column (``state=``, ``study_uid=``, ``rule=``), oldest first."""
-        wished = [WORK.c[name] == value for name, value in match.items()]
+        return self._found(*(WORK.c[name] == value for name, value in match.items()))
+
+    def _found(self, *wished: sa.ColumnElement[bool]) -> list[Work]:
         with self._ledger.reader.connect() as db:
             rows = db.execute(sa.select(WORK).where(*wished).order_by(WORK.c.made_at, WORK.c.id)).mappings().all()
         return [Work(**{**row, "told": json.loads(row["told"])}) for row in rows]
@@ -105,11 +106,11 @@ class Worklist:
         WrongUse
             It cannot become that from what it is.
         """
-        before = self.get(piece)
+        self.get(piece)                        # NotFound where there is none
         with self._ledger.engine.begin() as db:
             row = db.execute(sa.select(WORK.c.state, WORK.c.told).where(WORK.c.id == piece)).one()
             if state not in NEXT[row.state]:
-                msg = f"work {piece} is {before.state}: it cannot become {state}"
+                msg = f"work {piece} is {row.state}: it cannot become {state}"
                 raise WrongUse(msg)
             body = canonical_json(json.loads(row.told) | told).decode()
             values = {"state": state, "reason": reason, "told": body, "changed_at": time.time()}
@@ -119,7 +120,7 @@ class Worklist:
 
     def hold_overdue(self, now: float) -> list[Work]:
         """Hold what has passed its deadline, and return it."""
-        late = [one for one in self.all() if one.state in OPEN and one.deadline_at < now]
+        late = self._found(WORK.c.state.in_(OPEN), WORK.c.deadline_at < now)
         return [self.move(one.id, "held", overdue=True, reason=f"not ended in time: it was {one.state}. {one.reason}"
                           .strip()) for one in late]  # fmt: skip
 

@@ -100,7 +100,6 @@ class Association:
     admit: Callable[["Association"], bool] = lambda _: True
     commit: Commit | None = None
     resting: bool = field(default=True, init=False)          # no message is under way
-    stored: int = field(default=0, init=False)
     _left: int = field(default=0, init=False)
 
     def serve(self) -> None:
@@ -260,7 +259,6 @@ class Association:
         except (OSError, CatalogError):
             incoming.drop()
             return dimse.NO_RESOURCES, ""
-        self.stored += misfit is None
         return (misfit.status, misfit.reason) if misfit else (dimse.SUCCESS, "")
 
     def _other(self, context: int, request: dimse.Command, data: bytes) -> tuple[int, str]:

@@ -55,11 +55,9 @@ class Inbox:
 
     def __init__(self, folder: Path, ledger: Ledger, *, durable: bool = True) -> None:
         self.folder, self.ledger, self.durable = folder, ledger, durable
-        for name in (KEPT_FOLDER, ASIDE_FOLDER, INCOMING):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for one in (folder / name for name in (KEPT_FOLDER, ASIDE_FOLDER)):
-            for number in range(256):
-                (one / f"{number:02x}").mkdir(exist_ok=True)
+        (folder / INCOMING).mkdir(parents=True, exist_ok=True)
+        for name in (KEPT_FOLDER, ASIDE_FOLDER):
+            _make_places(folder / name)
         self._sweep()
         self._incoming = Path(tempfile.mkdtemp(dir=folder / INCOMING))
         self._lock = (self._incoming / ".lock").open("w")
@@ -193,6 +191,16 @@ class Incoming:
         if self.inbox.durable:
             sync_folder(target.parent)
         return state
+
+
+def _make_places(folder: Path) -> None:
+    """Make the folders that files get their names in, durably: the last one is there only when all are."""
+    if (folder / "ff").is_dir():
+        return
+    for number in range(256):
+        (folder / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+    for one in (folder, *folder.parents[:3]):
+        sync_folder(one)
 
 
 def enough_space(folder: Path) -> bool:

@@ -90,11 +90,6 @@ class Receiver:
         for thread in threads:
             thread.join(patience_s)
 
-    @property
-    def associations(self) -> int:
-        """How many are open now."""
-        return len(self._open)
-
     def _listening(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._place.host else socket.AF_INET
         try:

@@ -23,15 +23,20 @@ class SeriesFacts:
     ----------
     uid
         SeriesInstanceUID (0020,000E).
-    instances
-        How many have come.
+    contents
+        Digest of each instance that has come.
     values
         Of one instance, by DICOM keyword, as text; identifying ones too, so never to be shown.
     """
 
     uid: str
-    instances: int
+    contents: tuple[str, ...]
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    @property
+    def instances(self) -> int:
+        """How many have come."""
+        return len(self.contents)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def facts_of(inbox: Inbox, study_uid: str) -> StudyFacts | None:
 
 
 def _series(inbox: Inbox, uid: str, came: Sequence[Arrival]) -> SeriesFacts:
-    return SeriesFacts(uid, len(came), values_of(inbox.path(came[0].content)))
+    return SeriesFacts(uid, tuple(one.content for one in came), values_of(inbox.path(came[0].content)))
 
 
 def values_of(path: Path) -> dict[str, tuple[str, ...]]:

@@ -77,7 +77,6 @@ class Rule:
     priority: Priority = "normal"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     send: tuple[str, ...] = ()
-    project: str = ""
     minutes: float = 60.0
 
 
@@ -123,7 +122,6 @@ class _RuleTable(_Strict):
     priority: Priority = "normal"
     parameters: dict[str, Any] = {}
     send: tuple[str, ...] = ()
-    project: str = ""
     minutes: Annotated[float, Field(gt=0)] = 60.0
 
 
@@ -169,8 +167,7 @@ def _rule(path: Path, table: _RuleTable) -> Rule:
     except SettingsError as error:
         msg = f"{path.name}: rule {table.name}: {error}"
         raise SettingsError(msg) from None
-    rest = {name: getattr(table, name) for name in ("run", "choose", "priority", "parameters", "send", "project",
-                                                    "minutes")}  # fmt: skip
+    rest = {name: getattr(table, name) for name in ("run", "choose", "priority", "parameters", "send", "minutes")}
     return Rule(table.name, when, series, complete=Completeness(**table.complete.model_dump()), **rest)
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ailab_kernel.adapter.ledger import KEPT, Work, Worklist
+from ailab_kernel.adapter.ledger import Work, Worklist
 from ailab_kernel.adapter.ledger.work import work_id
 from ailab_kernel.adapter.receive import Inbox
 from ailab_kernel.adapter.rules import Judgement, Plan, Rule, StudyFacts, facts_of, judge
@@ -69,9 +69,9 @@ class Dispatcher:
                 made.append(self._none(facts, now))
         return made, not waits
 
-    def _work(self, rule: Rule, facts: StudyFacts, one: Judgement, now: float, *, state: str, reason: str = "") -> Work:
-        came = self.inbox.ledger.arrivals(study_uid=facts.uid, state=KEPT)
-        contents = [arrival.content for arrival in came if arrival.series_uid in one.series]
+    @staticmethod
+    def _work(rule: Rule, facts: StudyFacts, one: Judgement, now: float, *, state: str, reason: str = "") -> Work:
+        contents = [content for series in facts.series if series.uid in one.series for content in series.contents]
         return Work(work_id(facts.uid, rule.name, contents), facts.uid, rule.name, state, reason, now, now,
                     now + rule.minutes * 60, {"series": list(one.series), "instances": len(contents)})  # fmt: skip
 

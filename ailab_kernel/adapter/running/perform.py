@@ -50,13 +50,7 @@ def _infer(workspace: Workspace, payload: Mapping[str, Any]) -> tuple[str, dict[
 
 
 def _report(workspace: Workspace, payload: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
-    from ailab_kernel.reports import run_report
-    from ailab_kernel.reports.exits import guard_of
+    from ailab_kernel.reports import recorded
 
-    parameters = {**payload["parameters"], "series": payload["series"]}
-    made = run_report(
-        workspace.home, payload["run"], parameters, resolved={}, seal=workspace.catalog.sign,
-        environment=workspace.environment(), verify_signature=workspace.catalog.verify,
-        guard=guard_of(workspace.catalog),
-    )  # fmt: skip
+    made = recorded(workspace, payload["run"], {**payload["parameters"], "series": payload["series"]})
     return made.id, {"report": float(made.manifest["seconds"])}

@@ -1,7 +1,7 @@
 """What helps a reader: a model's proposals, answers to clicks, and the order in which cases are worth reading."""
 
 from .model import model_refiner, refiner_for
-from .order import order, scores_of
+from .order import order, scores_of, worklist
 from .proposals import READERS, annotate_case, labels_of, reference_mask
 from .random_walk import fallback
 from .refine import Hint, Refiner
@@ -18,4 +18,5 @@ __all__ = [
     "reference_mask",
     "refiner_for",
     "scores_of",
+    "worklist",
 ]

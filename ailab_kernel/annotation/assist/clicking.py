@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ailab_kernel.recipes.guidance import mistakes
+from ailab_kernel.validation.metrics import dice
 from ailab_kernel.volumes.volume import Volume
 
 from .refine import Hint, Refiner
@@ -55,7 +56,7 @@ def click(refiner: Refiner, vol: Volume, masks: tuple[np.ndarray, np.ndarray], *
     """
     array, truth = masks
     hints: list[Hint] = []
-    scores = [_dice(array == label, truth == label)]
+    scores = [dice(array == label, truth == label)]
     while scores[-1] < GOAL and len(hints) < MOST:
         # What another label holds cannot be won by a click on this one.
         wanted = (truth == label) & ((array == label) | (array == 0))
@@ -65,10 +66,5 @@ def click(refiner: Refiner, vol: Volume, masks: tuple[np.ndarray, np.ndarray], *
         place, inside = found[0]
         hints.append(Hint(place, label if inside else 0))
         array = refiner.refine(vol, array, hints, label=label)
-        scores.append(_dice(array == label, truth == label))
+        scores.append(dice(array == label, truth == label))
     return Clicked(array, tuple(hints), tuple(scores))
-
-
-def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    total = int(one.sum()) + int(other.sum())
-    return 2.0 * int((one & other).sum()) / total if total else 1.0

@@ -36,6 +36,25 @@ def order(series_uids: Sequence[str], how: str, *, scores: Mapping[str, float], 
     return _ORDERS[how](series_uids, scores, seed)
 
 
+def worklist(
+    catalog: Catalog, series_uids: Sequence[str], how: str, *, model: str, scores: Mapping[str, float] | None = None,
+    seed: int = 7,
+) -> tuple[str, ...]:  # fmt: skip
+    """Return the worklist in order; without ``scores`` by those that a model (digest) was given when it proposed.
+
+    Raises
+    ------
+    WrongUse
+        No such order, or nothing says how unsure anything is.
+    """
+    known = scores if scores is not None or how != "uncertain" else scores_of(catalog, series_uids, model=model)
+    if how == "uncertain" and not known:
+        msg = ("nobody knows how unsure the model is of these series: let it propose first (annotate with assist=, and "
+               "order=\"first\"), then make the task that reads the unsure ones first")  # fmt: skip
+        raise WrongUse(msg)
+    return order(series_uids, how, scores=known or {}, seed=seed)
+
+
 def _uncertain(series_uids: Sequence[str], scores: Mapping[str, float], _seed: int) -> tuple[str, ...]:
     return tuple(sorted(series_uids, key=lambda uid: -scores.get(uid, -1.0)))
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.fleet.sizing import Answers
+from ailab_kernel.reports.recorded import recorded
 from ailab_kernel.reports.report import Report, list_reports
-from ailab_kernel.reports.run import run_report
 
 if TYPE_CHECKING:
     from ailab_kernel.workspace import Workspace
@@ -43,14 +43,14 @@ def measure(workspace: "Workspace", *, quick: bool = False) -> Report:
         Small phantoms: it shows that everything runs, and no class by time.
     """
     taken = datetime.now(UTC).isoformat(timespec="microseconds")
-    return _run(workspace, MEASURE, {"taken": taken, **(QUICK if quick else {})})
+    return recorded(workspace, MEASURE, {"taken": taken, **(QUICK if quick else {})})
 
 
 def size_report(workspace: "Workspace", answers: Answers) -> Report:
     """Make the sizing of a site a report; equal answers and the same measurement give the same one."""
     found = last_measurement(workspace)
     known = {"seconds_per_study": found.seconds, "measured_by": found.report} if found else {}
-    return _run(workspace, SIZING, {**asdict(answers), **known})
+    return recorded(workspace, SIZING, {**asdict(answers), **known})
 
 
 def last_measurement(workspace: "Workspace") -> Measurement | None:
@@ -61,13 +61,3 @@ def last_measurement(workspace: "Workspace") -> Measurement | None:
             rows = [row for row in notes["rows"] if row["workflow"] == "Infer"]
             return Measurement(report.id, round(float(rows[0]["seconds"]), 3)) if rows else None
     return None
-
-
-def _run(workspace: "Workspace", name: str, parameters: Mapping[str, Any]) -> Report:
-    report = run_report(
-        workspace.home, name, parameters, resolved={}, seal=workspace.catalog.sign,
-        environment=workspace.environment(), verify_signature=workspace.catalog.verify,
-    )  # fmt: skip
-    body = {"id": report.id, "manifest": workspace.catalog.put(report.folder / "manifest.json")}
-    workspace.catalog.append("report", body, name=name)
-    return report
