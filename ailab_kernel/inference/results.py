@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from pydicom import Dataset
 
 from ailab_kernel.models import Bundle
+from ailab_kernel.objects.pdf import write_pdf
 from ailab_kernel.objects.provenance import Provenance
 from ailab_kernel.objects.seg import write_seg
 from ailab_kernel.objects.sr import write_sr
@@ -15,18 +17,29 @@ from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.view import View, as_html
 from ailab_kernel.volumes.volume import Volume
 
+from .page import summary_page
+
 
 @dataclass(frozen=True, eq=False)
 class Results:
     """The objects of one inference: SEG and TID 1500 SR, both referencing the source series.
 
-    ``mask`` and ``volume`` are what they were written from; a cell shows the labels outlined on the image.
+    ``mask``, ``volume``, ``bundle`` and ``provenance`` are what they were written from; a cell shows the labels
+    outlined on the image.
     """
 
     seg: Dataset = field(repr=False)
     sr: Dataset = field(repr=False)
     mask: Mask
     volume: Volume
+    bundle: Bundle = field(repr=False)
+    provenance: Provenance = field(repr=False)
+
+    @cached_property
+    def pdf(self) -> Dataset:
+        """One page for people, as an Encapsulated PDF of the study; written when it is asked for."""
+        page = summary_page(self.mask, self.volume, bundle=self.bundle, provenance=self.provenance)
+        return write_pdf(page, self.volume, self.provenance, title=f"AI-LAB {self.bundle.ref}")
 
     def __iter__(self) -> Iterator[Dataset]:
         return iter((self.seg, self.sr))
@@ -69,4 +82,4 @@ def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, en
         model_digest=bundle.digest,
     )
     seg = write_seg(mask, vol, provenance)
-    return Results(seg, write_sr(mask, vol, provenance, seg=seg), mask, vol)
+    return Results(seg, write_sr(mask, vol, provenance, seg=seg), mask, vol, bundle, provenance)

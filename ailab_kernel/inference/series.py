@@ -50,7 +50,9 @@ def prepare(workspace: "Workspace", *models: str) -> str:
     return name
 
 
-def infer_series(workspace: "Workspace", model: str, series_uid: str, *, store: bool = True) -> Mapping[str, Any]:
+def infer_series(
+    workspace: "Workspace", model: str, series_uid: str, *, store: bool = True, page: bool = False
+) -> Mapping[str, Any]:
     """Segment one series, keep the mask and, when ``store`` is set, put SEG and SR beside the series.
 
     Parameters
@@ -63,6 +65,8 @@ def infer_series(workspace: "Workspace", model: str, series_uid: str, *, store: 
         SeriesInstanceUID (0020,000E).
     store
         Whether the results go to the archive; a repeat is byte-equal and duplicates nothing.
+    page
+        Whether a PDF of one page goes with them.
 
     Returns
     -------
@@ -80,9 +84,10 @@ def infer_series(workspace: "Workspace", model: str, series_uid: str, *, store: 
         name=series_uid, parents=[model],
     )  # fmt: skip
     results = write_results(mask, vol, engine.bundle, when=datetime.fromisoformat(record.made_at), engine=engine.engine)
+    objects = (*results, results.pdf) if page else tuple(results)
     clock.lap("write")
     if store:
-        _deliver(workspace, results.seg, results.sr)
+        _deliver(workspace, *objects)
         clock.lap("store")
     return {
         "series": series_uid, "study": vol.study_uid, "mask": record.body["mask"], "engine": engine.engine,

@@ -172,7 +172,7 @@ def test_segments_that_overlap_keep_their_whole_volumes():
 
 def test_results_show_the_labels_on_the_image_and_reports_let_it_through():
     canary = make_canary()
-    page = Results(canary.seg, canary.image[0], canary.mask, canary.volume)._repr_html_()
+    page = Results(canary.seg, canary.image[0], canary.mask, canary.volume, None, None)._repr_html_()
     assert page == as_html(canary.volume, canary.mask)
     shown = clean(page)
     assert pictures(page).keys() == pictures(shown).keys() == {"axial", "coronal", "sagittal"}

@@ -42,9 +42,9 @@ def _infer(workspace: Workspace, payload: Mapping[str, Any]) -> tuple[str, dict[
         raise ParameterError(msg)
     digest = Models(workspace.catalog).get(model).digest
     prepare(workspace, digest)
-    seconds: dict[str, float] = {}
+    page, seconds = bool(payload["parameters"].get("page", True)), dict[str, float]()
     for uid in payload["series"]:
-        for stage, took in infer_series(workspace, digest, uid)["seconds"].items():
+        for stage, took in infer_series(workspace, digest, uid, page=page)["seconds"].items():
             seconds[stage] = round(seconds.get(stage, 0.0) + took, 4)
     return "", seconds
 

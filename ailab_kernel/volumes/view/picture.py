@@ -5,6 +5,7 @@ that it stays in a saved notebook and in a report; it names nobody.
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,33 @@ _LETTER = 225
 _AXES = ("slice", "row", "column")             # and their numbers as the array counts them, from 0
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One plane as it is shown.
+
+    Attributes
+    ----------
+    png
+        The picture's file, letters of the directions at its edges.
+    name
+        Plane and slice, ``axial, slice 40``.
+    sides
+        What lies on the left and on top.
+    """
+
+    png: bytes
+    name: str
+    sides: str
+
+
+def pictures(volume: "Volume | None", mask: "Mask | None" = None) -> list[Picture]:
+    """Return the planes of a volume, of a label map, or of a label map outlined on its volume; see `as_html`."""
+    grid = grid_of(volume, mask)
+    at = _middle(grid) if mask is None else _fullest(mask)
+    window = window_of(volume) if volume else (0.0, 1.0)
+    return [_picture(volume, mask, plane, at=at[plane.axis], window=window) for plane in _planes(grid)]
+
+
 def as_html(volume: "Volume | None", mask: "Mask | None" = None, *, volumes_ml: Mapping[int, float] | None = None,
             note: str = "") -> str:  # fmt: skip
     """Return planes and tables of a volume, of a label map, or of a label map outlined on its volume.
@@ -51,10 +79,8 @@ def as_html(volume: "Volume | None", mask: "Mask | None" = None, *, volumes_ml: 
         They lie on different grids, or the array has another number of axes than three.
     """
     grid = grid_of(volume, mask)
-    at = _middle(grid) if mask is None else _fullest(mask)
     window = window_of(volume) if volume else (0.0, 1.0)
-    figures = [_figure(volume, mask, plane, at=at[plane.axis], window=window) for plane in _planes(grid)]
-    cells = "".join(f'<td style="vertical-align:top">{figure}</td>' for figure in figures)
+    cells = "".join(f'<td style="vertical-align:top">{_figure(one)}</td>' for one in pictures(volume, mask))
     tables = (f"<p>{html.escape(note)}</p>" if note else "") + (legend(mask, volumes_ml) if mask else "")
     return f"<table><tr>{cells}</tr></table>{tables}{_table(grid, volume, window)}"
 
@@ -111,7 +137,15 @@ def _fullest(mask: "Mask") -> list[int]:
     return found
 
 
-def _figure(volume: "Volume | None", mask: "Mask | None", plane: Plane, *, at: int, window: tuple[float, float]) -> str:
+def _figure(picture: Picture) -> str:
+    data = base64.b64encode(picture.png).decode()
+    plane, sides = picture.name.partition(",")[0], picture.sides
+    return f'<img alt="{plane}, {sides}" title="{sides}" src="data:image/png;base64,{data}"><br>{picture.name}'
+
+
+def _picture(
+    volume: "Volume | None", mask: "Mask | None", plane: Plane, *, at: int, window: tuple[float, float]
+) -> Picture:
     cut = tuple(slice(at, at + 1) if axis == plane.axis else slice(None) for axis in range(3))
     labels = None if mask is None else _shown(mask.array[cut], plane)
     values = None if volume is None else _shown(_values(volume, cut), plane)
@@ -120,9 +154,7 @@ def _figure(volume: "Volume | None", mask: "Mask | None", plane: Plane, *, at: i
     if mask is not None and labels is not None:
         _draw(picture, _nearest(labels, size), label_colors(mask), filled=volume is None)
     sides = f"{plane.right.begin} on the left, {plane.down.begin} on top"
-    data = base64.b64encode(_framed(picture, plane)).decode()
-    picture_tag = f'<img alt="{plane.name}, {sides}" title="{sides}" src="data:image/png;base64,{data}">'
-    return f"{picture_tag}<br>{plane.name}, {_AXES[plane.axis]} {at}"
+    return Picture(_framed(picture, plane), f"{plane.name}, {_AXES[plane.axis]} {at}", sides)
 
 
 def _values(volume: "Volume", at: tuple[slice, ...]) -> np.ndarray:
