@@ -34,6 +34,7 @@
     ├── AdapterError                   the PACS's door
     │   ├── ProtocolBroken                 bytes that are not DICOM's upper layer
     │   └── PeerGone                       a peer closed, or stayed silent
+    ├── ContextError                   what is known beside the images cannot be read
     ├── JobError
     │   └── ChildDied                      what ran took its process down
     └── CatalogError
@@ -174,6 +175,10 @@ class ProtocolBroken(AdapterError):
 
 class PeerGone(AdapterError):
     """A peer closed its connection, or stayed silent for too long."""
+
+
+class ContextError(AilabError):
+    """What is known of a patient beside the images cannot be read."""
 
 
 class JobError(AilabError):
