@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ailab_kernel.archives.archive import Archive, Series, Study
     from ailab_kernel.datasets.dataset import Datasets
     from ailab_kernel.models import Bundle, Models
+    from ailab_kernel.privacy.desk.widget import Review
     from ailab_kernel.recipes.recipe import Recipe
     from ailab_kernel.reports import Replay, Report
     from ailab_kernel.volumes.volume import Volume
@@ -157,10 +158,7 @@ class Lab:
         asked
             More of `annotation.desk.open_desk`.
         """
-        from getpass import getuser
-
-        login = reader or os.environ.get("JUPYTERHUB_USER") or getuser()
-        self._show_desk(ref, reader=login, series_uid=series, **asked)
+        self._show_desk(ref, reader=reader or _login(), series_uid=series, **asked)
 
     def _show_desk(self, ref: str, **asked: Any) -> None:
         from IPython.display import display
@@ -168,6 +166,45 @@ class Lab:
         from ailab_kernel.annotation.desk import show_desk
 
         display(*show_desk(self.task(ref), **asked))
+
+    def redact(
+        self, source: str | Path, out: str | Path, *, key_file: str | Path, profile: str = "research",
+        journal: str | Path | None = None, reader: str = "", **treated: Any,
+    ) -> "Review":  # fmt: skip
+        """De-identify a folder or an archive, and show in the cell what was masked or doubted, for you to decide.
+
+        Nothing of that is released before. Run it again to go on; ``.release()`` of what is returned, the button or
+        ``ailab deidentify SOURCE OUT --review`` releases what is decided. It shows patients.
+
+        Parameters
+        ----------
+        source, out, key_file, profile, journal
+            As of ``ailab deidentify``.
+        reader
+            Your login, of which a pseudonym is made; by default whoever runs this.
+        treated
+            More of `privacy.bulk.Treatment`.
+
+        Raises
+        ------
+        WrongUse
+            Roles are enforced here: a kernel sees no originals.
+        """
+        from ailab_kernel.annotation.reading.rules import person
+        from ailab_kernel.datasets.deidentified import place_of
+        from ailab_kernel.datasets.reviewing import open_review
+        from ailab_kernel.privacy.bulk import Treatment
+        from ailab_kernel.privacy.rules.profile import profile_of
+        from ailab_kernel.privacy.rules.standins import read_key
+
+        catalog = self.workspace.catalog
+        if catalog.roles_enforced:
+            msg = "originals are shown on the clinical side only: run this in a one-user lab there, not behind the hub"
+            raise WrongUse(msg)
+        treatment = Treatment(profile_of(profile), read_key(Path(key_file)), **treated)
+        who = person(catalog, reader or _login())
+        return open_review(place_of(str(source)), place_of(str(out)), treatment, who=who, audit=catalog.audit,
+                           journal=Path(journal) if journal else None)  # fmt: skip
 
     def agreement(self, ref: str, *, seed: int = 7) -> "Report":
         """Compare the blind readings of a task, as they are in now; ``seed`` is that of the intervals.
@@ -334,6 +371,13 @@ def run_job(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     lab, arguments = open_lab(home=payload["home"]), dict(payload["arguments"])
     done = lab.train(arguments.pop("dataset"), **arguments).report if verb == "train" else lab.validate(**arguments)
     return {"report": done.id, "state": done.state}
+
+
+def _login() -> str:
+    """Whoever runs this."""
+    from getpass import getuser
+
+    return os.environ.get("JUPYTERHUB_USER") or getuser()
 
 
 def _recipe(label: str, model: "Bundle | None") -> "Recipe":

@@ -34,6 +34,12 @@ class Workspace:
 
     settings: Settings
 
+    def __post_init__(self) -> None:
+        """Refuse a service without TLS where its authority is named: no token goes out in the clear by a mistake."""
+        if self.settings.service_ca and self.settings.service.startswith("http:"):
+            msg = f"service = {self.settings.service!r}: https:// is expected, since service_ca is set"
+            raise SettingsError(msg)
+
     @property
     def home(self) -> Path:
         """Folder of the lab's catalog, objects, runs and reports."""

@@ -2,7 +2,7 @@
 
 ``sbom`` writes build/sbom.cdx.json (CycloneDX 1.6) from requirements.lock: equal locks, equal bytes. ``audit`` compares
 the lock with the databases that pip-audit asks; where none can be reached it says so and fails, since nothing was
-compared.
+compared. A mirror is asked instead with ``PIP_AUDIT_VULNERABILITY_SERVICE=osv PIP_AUDIT_OSV_URL=https://HOST/v1/query``.
 """
 
 import json

@@ -21,6 +21,7 @@ def deidentify(
     pixels: Annotated[str, typer.Option(help="Text in pixels: off, rules, detect or every.")] = "detect",
     keep_technical: Annotated[bool, typer.Option(help="Let technical text on screens and ultrasound stay.")] = False,
     hold: Annotated[bool, typer.Option(help="Hold objects in which text is expected and none was found.")] = False,
+    review: Annotated[bool, typer.Option(help="Release masked or doubted pictures only as a person decided.")] = False,
     sheets: Annotated[Path | None, typer.Option(help="Folder for pages to review; they show patients.")] = None,
     journal: Annotated[Path | None, typer.Option(help="Folder of journal and report, if OUT is an archive.")] = None,
     processes: Annotated[int, typer.Option(help="How many files or studies at once; 0: one a core.")] = 0,
@@ -28,6 +29,7 @@ def deidentify(
 ) -> None:
     """De-identify by PS3.15 annex E and prove it. Example: ailab deidentify ./in ./out --key-file site.key."""
     from ailab_kernel.datasets.deidentified import deidentify_place, place_of
+    from ailab_kernel.datasets.reviewing import release, reviewed
     from ailab_kernel.privacy.bulk import Treatment
     from ailab_kernel.privacy.pixels.redact import Pixels
     from ailab_kernel.privacy.rules.profile import profile_of
@@ -40,6 +42,8 @@ def deidentify(
         raise WrongUse(msg)
     treatment = Treatment(profile_of(profile), key, documents, pixels=Pixels(pixels), keep_technical=keep_technical,
                           hold=hold, sheets=sheets)  # fmt: skip
+    treatment = reviewed(treatment, out, journal=journal) if review else treatment
+    release(treatment)
     catalog = catalog_here()
     report = deidentify_place(place_of(source), place_of(out), treatment, journal=journal, processes=processes or None,
                               audit=catalog.audit if catalog else None)  # fmt: skip
@@ -54,6 +58,9 @@ def _table(report: dict[str, Any], where: str) -> None:
     counts = ", ".join(f"{letter} {number}" for letter, number in report["counts"].items())
     line(f"attributes by action (PS3.15 E.1.1): {counts}")
     line(f"pixels: {report['pixels']['read']} objects read for text, {report['pixels']['masked']} masked")
+    if "review" in report:
+        line(f"review: {report['review']['waiting']} objects wait for a person (lab.redact in a notebook), "
+             f"{report['review']['decided']} released as decided, with {report['review']['boxes']} boxes")  # fmt: skip
     line(f"{len(report['texts_to_review'])} cleaned texts to review: {Path(where) / 'deidentified.json'}")
     for one in report["refused"]:
         place = f"file {one['number']} of the input, by path" if "study" not in one else \

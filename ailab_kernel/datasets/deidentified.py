@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ailab_kernel.archives.archive import Archive
 
 EVENT = "deidentify"                           # PS3.15 A.5.3.7, Export, with the life cycle of de-identification
-_IN_MEMORY = 64 << 20                          # bytes of a study that need no file
+IN_MEMORY = 64 << 20                          # bytes of a study that need no file
 _TWICE = "another object with the same SOP Instance UID stands in its study"
 
 
@@ -119,7 +119,7 @@ def _todo(source: "Archive", treatment: Treatment, journal: Journal) -> list["St
     """Studies of an archive that are not done, or have grown since."""
     uids = sorted(one.uid for one in source.search_studies())
     studies = [Study.of(source, uid, treatment, number=number) for number, uid in enumerate(uids, 1)]
-    todo = [one for one in studies if one.name not in journal.units]
+    todo = [one for one in studies if journal.due(one.name, treatment)]
     if todo and len(todo) < len(studies):
         say(f"  {len(studies) - len(todo)} studies were done before; {len(todo)} follow")
     return todo
@@ -145,7 +145,7 @@ class Study:
 
     def files(self, treatment: Treatment) -> Iterator[Given]:
         """Every instance by its UID, once all were seen: a name that only one of them knows goes from all."""
-        with SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
+        with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
             seen: list[tuple[str, Path | int, int]] = []
             also: set[str] = set()
             for file in (file for one in self.series for file in self.archive.retrieve_files(one)):

@@ -1,6 +1,8 @@
 """Values for Kubernetes: the zero-to-jupyterhub chart (4.x) with the site's tiers, and the trusted process beside it.
 
-Checked against the chart's schema, and a pod of each tier made by the real KubeSpawner; never run on a cluster by us.
+Servers, proxy and hub reach the trusted process by https only, and trust the lab's own authority; every key and token
+is in a Secret that is named here and written nowhere. Checked against the chart's schema; a pod of each tier is made by
+the real KubeSpawner, and the tests run hub, proxy and trusted process as told here. Never run on a cluster by us.
 """
 
 from collections.abc import Sequence
@@ -17,16 +19,29 @@ from .site import Site
 SERVICE, PORT = "ailab-service", 8600
 GPU = "nvidia.com/gpu"
 _HOME, _PROGRAM, _UID, _SERVICE_UID = "/lab", "/opt/ailab", 1000, 1001
+_URL, _PATH = f"https://{SERVICE}:{PORT}", "/services/ailab"
+_AUTHORITY, _TRUST = "ailab-authority", "/etc/ailab/authority"  # secret; where pods see its ca.crt
+_CERTIFICATE, _SHOWN = "ailab-service-tls", "/etc/ailab/tls"  # secret; where the trusted process sees its tls.crt
+_BESIDE = "/usr/local/etc/jupyterhub"  # of the chart's own configuration, which may import what lies there
+_MODULES, _WITNESS = ("kube_tiers", "witness"), "witness"  # of this room, run by the hub's pod; its service
+_CONFIG = """\
+from ailab_modules import kube_tiers, witness
+
+kube_tiers.configure(c, get_config)
+witness.configure(c, get_config, get_secret_value)
+"""
 _ARGS = (f"--LabApp.app_settings_dir={_PROGRAM}/hub_config/labsettings", "--LabApp.extension_manager=readonly",
          "--MappingKernelManager.cull_busy=False", *GUARDS)  # fmt: skip
 _CLOSED = {"nonPrivateIPs": False, "cloudMetadataServer": False}
 _TELLS = """\
-# Untested on a cluster: checked against the chart's schema only. For the chart jupyterhub of zero-to-jupyterhub 4.x:
+# Untested on a cluster: checked against the chart's schema, and run as programs of one machine. For the chart
+# jupyterhub of zero-to-jupyterhub 4.x:
 #   helm upgrade --install ailab jupyterhub/jupyterhub --version 4 --values values.yaml
-#   ailab hub render kubernetes-service --from answers.toml | kubectl apply -f -
-# What the site makes itself: the image; secret ailab-tls (tls.crt, tls.key); secret ailab-login (client-id,
-# client-secret) and the provider's addresses below. Groups that the provider names like the lab's roles are them:
-# {roles}.
+#   ailab hub render kubernetes-service --from answers.toml --host {host} | kubectl apply -f -
+# What the site makes itself: the image; the provider's addresses below; secrets (docs/hub.md has the commands):
+#   ailab-login (client-id, client-secret); ailab-tls (tls.crt and tls.key of the hub's name, and ca.crt, the lab's
+#   authority, for the proxy); ailab-authority (ca.crt, nothing else: every person's pod sees it).
+# Groups that the provider names like the lab's roles are them: {roles}.
 # Kubernetes holds the limits (cgroups) and lends the GPUs (device plugin); GPU kinds are told apart by the label
 # nvidia.com/gpu.product. Idle servers end themselves after their tier's minutes, kernels at work keep them; programs
 # outside of kernels do not. Nothing here reaches the internet: images come from the site's own registry.
@@ -34,6 +49,8 @@ _TELLS = """\
 _SERVICE_TELLS = """\
 # The trusted process: keys, pseudonyms, aliases, audit. Untested on a cluster. Apply it in the chart's namespace; it
 # asks the hub with its callers' tokens. The archive's address goes into AILAB_ARCHIVE, its login into a secret.
+# It speaks TLS only: secret ailab-service-tls (tls.crt, tls.key), for the names ailab-service and {host}, by the
+# authority in secret ailab-authority (docs/hub.md has the commands). A new one is taken up when the pod starts again.
 """
 
 
@@ -45,8 +62,9 @@ def values(profiles: Sequence[Profile], site: Site) -> str:
     WrongUse
         The image has no tag.
     """
-    return _TELLS.format(roles=", ".join(ROLES)) + _yaml({
-        "imagePullSecrets": [], "custom": {"ailab": {"tiers": {one.name: _open_to(one) for one in profiles}}},
+    return _TELLS.format(roles=", ".join(ROLES), host=site.host) + _yaml({
+        "imagePullSecrets": [], "custom": {"ailab": {"tiers": {one.name: _open_to(one) for one in profiles},
+                                                    "trusted": {"url": _URL + _PATH, "ca": f"{_TRUST}/ca.crt"}}},
         "hub": _hub(site), "proxy": _proxy(site), "singleuser": _singleuser(profiles, site),
         "cull": {"enabled": True, "users": False, "every": 300,
                  "timeout": round(max(one.idle_minutes for one in profiles) * 60),
@@ -63,7 +81,6 @@ def _open_to(one: Profile) -> dict[str, Any]:
 
 
 def _hub(site: Site) -> dict[str, Any]:
-    source = (Path(__file__).parent / "kube_tiers.py").read_text()
     keys = {"OAUTH_CLIENT_ID": "client-id", "OAUTH_CLIENT_SECRET": "client-secret"}
     secret = {name: {"name": name, "valueFrom": {"secretKeyRef": {"name": "ailab-login", "key": key}}}
               for name, key in keys.items()}  # fmt: skip
@@ -78,13 +95,29 @@ def _hub(site: Site) -> dict[str, Any]:
                 "userdata_url": "https://login.example/userinfo", "scope": ["openid", "groups"],
                 "username_claim": "preferred_username", "manage_groups": True,
                 "auth_state_groups_key": "oauth_user.groups", "allowed_groups": list(ROLES)},
+            # A service with an address would be looked after by the hub, which cannot be told whom to trust for it.
+            "ConfigurableHTTPProxy": {"extra_routes": {f"{_PATH}/": _URL}},
         },
         "extraEnv": secret,
         "allowNamedServers": False, "authenticatePrometheus": True,
-        "loadRoles": _roles(), "services": {"ailab": {"url": f"http://{SERVICE}:{PORT}", "oauth_no_confirm": True}},
-        "extraConfig": {"ailab-tiers.py": f"{source}\n\nconfigure(c, get_config)\n"},
+        "loadRoles": _roles(), "services": {"ailab": {}, _WITNESS: {}},
+        "extraFiles": _modules(), "extraConfig": {"ailab.py": _CONFIG}, **_trust(),
         "networkPolicy": {"enabled": True, "egressAllowRules": _CLOSED},
     }  # fmt: skip
+
+
+def _modules() -> dict[str, Any]:
+    """Modules of this room as files beside the chart's configuration: names of theirs cannot meet the site's there."""
+    return {name.replace("_", "-"): {"mountPath": f"{_BESIDE}/ailab_modules/{name}.py",
+                                     "stringData": Path(__file__).with_name(f"{name}.py").read_text()}
+            for name in _MODULES}  # fmt: skip
+
+
+def _trust() -> dict[str, list[dict[str, Any]]]:
+    """The lab's authority as a file, from a secret that holds no key."""
+    items = [{"key": "ca.crt", "path": "ca.crt"}]
+    return {"extraVolumes": [{"name": "authority", "secret": {"secretName": _AUTHORITY, "items": items}}],
+            "extraVolumeMounts": [{"name": "authority", "mountPath": _TRUST, "readOnly": True}]}  # fmt: skip
 
 
 def _roles() -> dict[str, Any]:
@@ -94,6 +127,7 @@ def _roles() -> dict[str, Any]:
         "user": {"scopes": ["self", service]},
         "server": {"scopes": ["users:activity!user", "access:servers!server", "read:users:groups!user", service]},
         "lab-admin": {"groups": ["admin"], "scopes": ["admin-ui", "admin:users", "admin:groups", "admin:servers"]},
+        "witnessing": {"services": [_WITNESS], "scopes": [service]},
     }
 
 
@@ -102,22 +136,25 @@ def _proxy(site: Site) -> dict[str, Any]:
         "service": {"type": "LoadBalancer", "disableHttpPort": True},
         "https": {"enabled": True, "type": "secret", "hosts": [site.host],
                   "secret": {"name": "ailab-tls", "key": "tls.key", "crt": "tls.crt"}},
-        "chp": {"networkPolicy": {"enabled": True, "egressAllowRules": _CLOSED}},
+        # The chart lets a site mount no other file there; Node trusts this authority beside the public ones.
+        "chp": {"extraEnv": {"NODE_EXTRA_CA_CERTS": "/etc/chp/tls/ca.crt"},
+                "networkPolicy": {"enabled": True, "egressAllowRules": _CLOSED}},
     }  # fmt: skip
 
 
 def _singleuser(profiles: Sequence[Profile], site: Site) -> dict[str, Any]:
     name, tag = image_of(site)
+    trust = _trust()
     return {
         "image": {"name": name, "tag": tag, "pullPolicy": "IfNotPresent"},
         "cmd": ["jupyterhub-singleuser"], "defaultUrl": "/lab", "startTimeout": 900,
         "uid": _UID, "fsGid": _UID, "allowPrivilegeEscalation": False,
         "extraEnv": {"AILAB_HOME": f"{_HOME}/lab", "AILAB_ISOLATION": "uid", "JUPYTERHUB_ACTIVITY_INTERVAL": "60",
-                     "AILAB_SERVICE": f"http://{SERVICE}:{PORT}/services/ailab",
+                     "AILAB_SERVICE": _URL + _PATH, "AILAB_SERVICE_CA": f"{_TRUST}/ca.crt",
                      "PYTHONSTARTUP": f"{_PROGRAM}/hub_config/kernel_start.py"},
         "storage": {"type": "dynamic", "homeMountPath": _HOME, "capacity": "20Gi",
-                    "extraVolumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}],
-                    "extraVolumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}]},
+                    "extraVolumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}, *trust["extraVolumes"]],
+                    "extraVolumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, *trust["extraVolumeMounts"]]},
         "networkPolicy": {
             "enabled": True, "egressAllowRules": {**_CLOSED, "privateIPs": False, "dnsPortsCloudMetadataServer": False},
             "egress": [{"to": [{"podSelector": {"matchLabels": {"app": SERVICE}}}],
@@ -156,7 +193,7 @@ def service(profiles: Sequence[Profile], site: Site) -> str:
     labels = {"app": SERVICE}
     image_of(site)
     parts = (_deployment(site, labels), _service(labels), _claim(labels), _policy(labels))
-    return _SERVICE_TELLS + "---\n".join(_yaml(one) for one in parts)
+    return _SERVICE_TELLS.format(host=site.host) + "---\n".join(_yaml(one) for one in parts)
 
 
 def _deployment(site: Site, labels: dict[str, str]) -> dict[str, Any]:
@@ -166,20 +203,28 @@ def _deployment(site: Site, labels: dict[str, str]) -> dict[str, Any]:
         {"name": "JUPYTERHUB_API_URL", "value": "http://hub:8081/hub/api"},
         {"name": "JUPYTERHUB_API_TOKEN", "valueFrom": token}, {"name": "JUPYTERHUB_SERVICE_NAME", "value": "ailab"},
         {"name": "JUPYTERHUB_OAUTH_ACCESS_SCOPES", "value": '["access:services!service=ailab"]'},
-        {"name": "JUPYTERHUB_SERVICE_URL", "value": f"http://0.0.0.0:{PORT}"},
-        {"name": "JUPYTERHUB_SERVICE_PREFIX", "value": "/services/ailab/"},
+        {"name": "JUPYTERHUB_SERVICE_URL", "value": f"https://0.0.0.0:{PORT}"},
+        {"name": "JUPYTERHUB_SERVICE_PREFIX", "value": f"{_PATH}/"},
         {"name": "AILAB_ARCHIVE", "value": "folder:archive"},
+        {"name": "AILAB_SERVICE_CERT", "value": f"{_SHOWN}/tls.crt"},
+        # No file: Kubernetes lets the pod's group read a secret's files, which the trusted process refuses for a key.
+        {"name": "AILAB_SERVICE_KEY", "value": "env:SERVICE_TLS_KEY"},
+        {"name": "SERVICE_TLS_KEY", "valueFrom": {"secretKeyRef": {"name": _CERTIFICATE, "key": "tls.key"}}},
     ]  # fmt: skip
     container = {
         "name": "service", "image": site.image, "command": ["python", "-m", "ailab_kernel.service"], "env": env,
-        "ports": [{"containerPort": PORT}], "volumeMounts": [{"name": "lab", "mountPath": "/var/lib/ailab"}],
+        "ports": [{"containerPort": PORT}],
+        "volumeMounts": [{"name": "lab", "mountPath": "/var/lib/ailab"},
+                         {"name": "certificate", "mountPath": _SHOWN, "readOnly": True}],
         "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }  # fmt: skip
     pod = {
         "automountServiceAccountToken": False, "containers": [container],
         "securityContext": {"runAsUser": _SERVICE_UID, "runAsNonRoot": True, "fsGroup": _SERVICE_UID},
-        "volumes": [{"name": "lab", "persistentVolumeClaim": {"claimName": SERVICE}}],
+        "volumes": [{"name": "lab", "persistentVolumeClaim": {"claimName": SERVICE}},
+                    {"name": "certificate", "secret": {"secretName": _CERTIFICATE,
+                                                       "items": [{"key": "tls.crt", "path": "tls.crt"}]}}],
     }  # fmt: skip
     return {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": SERVICE, "labels": labels},
@@ -200,8 +245,8 @@ def _claim(labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _policy(labels: dict[str, str]) -> dict[str, Any]:
-    """Only the chart's proxy and people's servers speak to it."""
-    callers = [{"podSelector": {"matchLabels": {"component": one}}} for one in ("proxy", "singleuser-server")]
+    """Only the chart's proxy, people's servers and the hub, for the logins it saw, speak to it."""
+    callers = [{"podSelector": {"matchLabels": {"component": one}}} for one in ("proxy", "singleuser-server", "hub")]
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": SERVICE},
             "spec": {"podSelector": {"matchLabels": dict(labels)}, "policyTypes": ["Ingress"],
                      "ingress": [{"from": callers, "ports": [{"protocol": "TCP", "port": PORT}]}]}}  # fmt: skip

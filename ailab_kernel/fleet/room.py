@@ -204,17 +204,19 @@ class _Watch:
     def _end(self, family: Mapping[int, int]) -> None:
         """Ask people's programs, then the server, and end who stays."""
         now = time.monotonic()
+        if len(self._asked) > 1:  # from now on kernels, whose server may just have ended, would look like programs
+            if now > self._asked[1] + SERVER_S:
+                self._server.kill()
+            return
         shell = _shell(self._server.pid, family, walled=self._room.walled)
         inner = (pid for pid, parent in family.items() if pid not in shell and parent != shell[-1])
         programs = {pid for pid in inner if not ended(pid)}
         for pid in programs - self._warned:
             _send(pid, signal.SIGTERM)
         self._warned |= programs
-        if len(self._asked) == 1 and (not programs or now > self._asked[0] + PROGRAMS_S):
+        if not programs or now > self._asked[0] + PROGRAMS_S:
             self._asked.append(now)
             _send(shell[-1], signal.SIGTERM)
-        if len(self._asked) > 1 and now > self._asked[1] + SERVER_S:
-            self._server.kill()
 
 
 def _shell(server: int, family: Mapping[int, int], *, walled: bool) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from .bulk.treatment import known_of
 from .rules.profile import Profile
 
 __all__ = ["JOURNAL", "REPORT", "Folder", "Treatment", "check_apart", "check_report", "deidentify_folder",
-           "folder_into"]  # fmt: skip
+           "files_in", "folder_into"]  # fmt: skip
 _HEADERS, _FILES = 64, 32                      # so many are read, and treated, at a time
 
 
@@ -73,8 +73,8 @@ def folder_into(
     journal
         What earlier runs did.
     """
-    names, units = _files(source, treatment, done={name for name, line in journal.lines.items() if target.holds(line)},
-                          processes=processes)  # fmt: skip
+    done = {name for name, line in journal.lines.items() if target.holds(line) and not treatment.due(line)}
+    names, units = _files(source, treatment, done=done, processes=processes)
     deidentify(units, target, treatment, journal=journal, what=f"parts of {_FILES} files de-identified",
                processes=processes)  # fmt: skip
     return [journal.lines[name] for name in names]
@@ -125,9 +125,8 @@ def _files(
     source: Path, treatment: Treatment, *, done: Container[str], processes: int | None
 ) -> tuple[list[str], list[Part]]:
     """Return a folder's files by name (see `Line`), and those that are still to be done as units."""
-    inside = source.resolve()
-    files = sorted(path for path in inside.rglob("*") if path.is_file() and not path.is_symlink())
-    names = [_name_of(treatment, inside, path) for path in files]
+    there = files_in(source, treatment)
+    names, files = list(there), list(there.values())
     todo = [(number, name, path) for number, (name, path) in enumerate(zip(names, files, strict=True), 1)
             if name not in done]  # fmt: skip
     if todo and len(todo) < len(files):
@@ -135,6 +134,13 @@ def _files(
     people = _people(files, treatment, processes) if todo else []
     given = [Given(name, number, path, people[number - 1]) for number, name, path in todo]
     return names, [Part(tuple(given[at:at + _FILES])) for at in range(0, len(given), _FILES)]
+
+
+def files_in(source: Path, treatment: Treatment) -> dict[str, Path]:
+    """Every file below a folder, by its name in the journal, in the order of their paths."""
+    inside = source.resolve()
+    files = sorted(path for path in inside.rglob("*") if path.is_file() and not path.is_symlink())
+    return {_name_of(treatment, inside, path): path for path in files}
 
 
 @dataclass(frozen=True)

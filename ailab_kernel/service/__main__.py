@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ailab_kernel.ground.errors import AilabError, MissingExtra, SettingsError
-from ailab_kernel.ground.references import secret
 from ailab_kernel.ground.settings import Settings
+from ailab_kernel.ground.tls import server_context
 from ailab_kernel.privacy.exits import Redacting
 from ailab_kernel.workspace import open_workspace
 
@@ -85,19 +85,7 @@ def _tls(settings: Settings, scheme: str) -> ssl.SSLContext | None:
     if scheme == "http" or not all(given):
         msg = "service_cert, service_key and an https:// address to listen at belong together; give all or none"
         raise SettingsError(msg)
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    handle = os.memfd_create("service-key", os.MFD_CLOEXEC)    # ssl reads a key from files only
-    try:
-        os.write(handle, secret(settings.service_key, what="service_key"))
-        made.load_cert_chain(settings.service_cert, f"/proc/self/fd/{handle}")
-    except OSError as error:                   # an SSLError is one
-        msg = (f"service_cert and service_key cannot be used ({error.strerror or type(error).__name__}); a PEM "
-               "certificate and its own key, without a passphrase, are expected")  # fmt: skip
-        raise SettingsError(msg) from None
-    finally:
-        os.close(handle)
-    return made
+    return server_context(settings.service_cert, settings.service_key, what=("service_cert", "service_key"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,12 +13,15 @@ import yaml
 from tornado import web
 
 from ailab_kernel.fleet import slurm
-from ailab_kernel.fleet.kube_tiers import configure
+from ailab_kernel.fleet import witness as fleet_witness
 from ailab_kernel.fleet.profiles import Profile, read_profiles
 from ailab_kernel.fleet.rendering import KINDS, render
 from ailab_kernel.fleet.site import Site
 from ailab_kernel.fleet.sizing import Answers
 from ailab_kernel.ground.errors import SettingsError, WrongUse
+from ailab_kernel.service import identity
+
+from . import chart
 
 SCHEMA = yaml.safe_load((Path(__file__).parents[1] / "hub" / "data" / "z2jh-values.schema.yaml").read_text())
 SITE = Site(image="registry.hospital.example:5000/ailab:2026.11", host="lab.hospital.example", gpu_kind="NVIDIA-A100")
@@ -85,10 +88,12 @@ def test_the_trusted_process_is_a_pod_of_its_own_and_only_servers_and_proxy_reac
     pod = parts[0]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsUser"] != values()["singleuser"]["uid"]
     assert pod["automountServiceAccountToken"] is False
-    token = next(one for one in pod["containers"][0]["env"] if one["name"] == "JUPYTERHUB_API_TOKEN")
-    assert "value" not in token, "by reference"
+    told = {one["name"]: one for one in pod["containers"][0]["env"]}
+    assert not [name for name in ("JUPYTERHUB_API_TOKEN", "SERVICE_TLS_KEY") if "value" in told[name]], "by reference"
+    assert told["AILAB_SERVICE_KEY"]["value"] == "env:SERVICE_TLS_KEY"
+    assert told["JUPYTERHUB_SERVICE_URL"]["value"] == "https://0.0.0.0:8600"
     allowed = parts[3]["spec"]["ingress"][0]["from"]
-    assert [one["podSelector"]["matchLabels"]["component"] for one in allowed] == ["proxy", "singleuser-server"]
+    assert [one["podSelector"]["matchLabels"]["component"] for one in allowed] == ["proxy", "singleuser-server", "hub"]
 
 
 @pytest.mark.parametrize(("told", "says"), [
@@ -101,26 +106,40 @@ def test_names_of_a_site_are_checked(told, says):
 
 
 @pytest.fixture
-def spawner_of(monkeypatch):
+def configured(monkeypatch, tmp_path):
+    """Runs the values' configuration as the chart does: its modules beside it, values and secrets by its readers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [one for one in sys.modules if one.startswith("ailab_modules")]:
+        monkeypatch.delitem(sys.modules, name)
+
+    def run(told, config):
+        def reader(name):
+            part = told
+            for key in name.split("."):
+                part = part[key]
+            return part
+
+        chart.extra_files(told, tmp_path)
+        for name, settings in told["hub"]["config"].items():
+            config[name].update(settings)
+        for name, source in sorted(told["hub"]["extraConfig"].items()):
+            exec(compile(source, name, "exec"), {"c": config, "get_config": reader, "get_secret_value": "the {}".format})
+
+    return run
+
+
+@pytest.fixture
+def spawner_of(monkeypatch, configured):
     """A real KubeSpawner as the chart sets it up, for somebody of some groups; no cluster is asked."""
     kubespawner = pytest.importorskip("kubespawner")
     from traitlets.config import Config
 
     for name in ("load_config", "shared_client"):              # the way to a cluster, which there is none of
         monkeypatch.setattr(kubespawner.spawner, name, lambda *_, **__: None)
-    told = values()
+    told, config = values(), Config()
     single = told["singleuser"]
-    config = Config()
-    source = told["hub"]["extraConfig"]["ailab-tiers.py"]
-    assert source.rstrip().endswith("configure(c, get_config)")
-
-    def reader(name):
-        part = told
-        for key in name.split("."):
-            part = part[key]
-        return part
-
-    exec(compile(source, "ailab-tiers.py", "exec"), {"c": config, "get_config": reader})
+    configured(told, config)
     config.KubeSpawner.update({"image": "x:1", "volumes": single["storage"]["extraVolumes"], "environment": single["extraEnv"],
                                "volume_mounts": single["storage"]["extraVolumeMounts"], "uid": single["uid"]})
 
@@ -155,7 +174,12 @@ def test_a_tier_is_a_pod_with_its_limits_its_gpus_and_its_shared_memory(spawner_
     assert any(one.mount_path == "/dev/shm" for one in box.volume_mounts)
     assert pod.spec.active_deadline_seconds == 72 * 3600
     env = {one.name: one.value for one in box.env}
-    assert (env["AILAB_TIER"], env["AILAB_SERVICE"]) == ("large", "http://ailab-service:8600/services/ailab")
+    assert (env["AILAB_TIER"], env["AILAB_SERVICE"]) == ("large", "https://ailab-service:8600/services/ailab")
+    assert env["AILAB_SERVICE_CA"] == "/etc/ailab/authority/ca.crt"
+    (authority,) = [one for one in pod.spec.volumes if one.name == "authority"]
+    assert authority.secret == {"secretName": "ailab-authority", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    (mount,) = [one for one in box.volume_mounts if one.name == "authority"]
+    assert (mount.mount_path, mount.read_only) == ("/etc/ailab/authority", True)
     assert pod.spec.automount_service_account_token is False
 
 
@@ -248,6 +272,36 @@ def test_why_slurm_refused_is_said_in_plain_words(said, says):
 
 
 def test_the_hubs_code_is_what_we_test():
-    assert (ROOT / "ailab_kernel" / "fleet" / "kube_tiers.py").read_text() in values()["hub"]["extraConfig"]["ailab-tiers.py"]
-    assert callable(configure)
+    files = {Path(one["mountPath"]).name: one["stringData"] for one in values()["hub"]["extraFiles"].values()}
+    assert files == {name: (ROOT / "ailab_kernel" / "fleet" / name).read_text() for name in ("kube_tiers.py", "witness.py")}
+    assert not [text for text in files.values() if "import ailab_kernel" in text or "from ailab_kernel" in text]
     assert set(KINDS) == {"tiers", "systemd", "docker", "slurm", "kubernetes", "kubernetes-service"}
+
+
+@pytest.mark.parametrize("named", ["generic-oauth", "oauthenticator.generic.GenericOAuthenticator"])
+def test_the_authenticator_of_the_values_is_witnessed_and_keeps_its_settings(configured, tmp_path, named):
+    pytest.importorskip("oauthenticator")
+    from traitlets.config import Config
+
+    told, config = values(), Config()
+    told["hub"]["config"]["JupyterHub"]["authenticator_class"] = named
+    configured(told, config)
+    made = config.JupyterHub.authenticator_class(config=config)
+    assert [one.__name__ for one in type(made).__mro__[:2]] == ["Witnessed", "GenericOAuthenticator"]
+    assert made.oauth_callback_url == "https://lab.hospital.example/hub/oauth_callback"
+    assert (tmp_path / "seen").is_dir()
+
+
+def test_a_hub_that_would_ask_without_tls_does_not_start(configured):
+    from traitlets.config import Config
+
+    told = values()
+    told["custom"]["ailab"]["trusted"]["url"] = "http://ailab-service:8600/services/ailab"
+    with pytest.raises(ValueError, match="https:// is expected"):
+        configured(told, Config())
+
+
+def test_the_hub_and_the_service_call_the_witness_by_one_name():
+    assert {fleet_witness.SERVICE, identity.WITNESS} <= set(values()["hub"]["services"])
+    assert values()["hub"]["loadRoles"]["witnessing"] == {
+        "services": [identity.WITNESS], "scopes": ["access:services!service=ailab"]}

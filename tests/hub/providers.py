@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,15 +61,18 @@ class Provider:
 
 
 @contextmanager
-def oidc(folder: Path, *, callback: str) -> Iterator[Provider]:
-    """A provider with the client ``ailab`` (secret ``quite-secret``) that may send people back to ``callback``."""
+def oidc(folder: Path, *, callback: str, within: Sequence[str] = ()) -> Iterator[Provider]:
+    """A provider with the client ``ailab`` (secret ``quite-secret``) that may send people back to ``callback``.
+
+    ``within``: what is put before the command, such as the way into another network.
+    """
     need_service(str(PLACE / "node_modules" / "oidc-provider"), package="none: make .venv/provider-ready")
     made, port = certificates(folder / "tls"), free_ports()
     file = folder / "provider.json"
     file.write_text(json.dumps({"port": port, "key": str(made.key), "cert": str(made.cert), "client": "ailab",
                                 "secret": "quite-secret", "callback": callback, "people": {}}))
     with (folder / "provider.log").open("wb") as log:
-        running = subprocess.Popen([proxy.node(), str(HERE / "provider.mjs"), str(file), str(PLACE)],
+        running = subprocess.Popen([*within, proxy.node(), str(HERE / "provider.mjs"), str(file), str(PLACE)],
                                    stdout=subprocess.PIPE, stderr=log)
         try:
             assert running.stdout.readline() == b"ready\n", (folder / "provider.log").read_text()

@@ -72,11 +72,11 @@ def test_a_flood_shares_lines_and_a_service_that_is_away_loses_none(hub_needs, t
     """The hub's side alone: what it keeps until somebody takes it."""
     from types import SimpleNamespace
 
-    from hub_config import witness
+    from ailab_kernel.fleet import witness
 
-    house = SimpleNamespace(private=tmp_path, trusted_url="http://127.0.0.1:9/services/ailab", token=lambda _: "t")
     monkeypatch.setattr(witness, "_WITHIN_S", 1.0)
-    desk, request = witness.Witness(house), SimpleNamespace(request=SimpleNamespace(remote_ip="::1"))
+    desk = witness.Witness(tmp_path / "seen", "http://127.0.0.1:9/services/ailab", token="t")
+    request = SimpleNamespace(request=SimpleNamespace(remote_ip="::1"))
     for _ in range(200):
         desk.note(witness.FAILED, "", request)
     desk.note("hub-login", "anna", request)

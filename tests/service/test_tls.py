@@ -65,6 +65,13 @@ def test_an_authority_that_is_not_there_is_told(workspace, tmp_path, monkeypatch
         open_workspace(tmp_path).catalog  # noqa: B018 - opening it is the test
 
 
+def test_where_an_authority_is_named_no_token_goes_out_in_the_clear(made, tmp_path, monkeypatch):
+    for name, value in {"SERVICE": "http://127.0.0.1:9/x", "SERVICE_TOKEN": "t", "SERVICE_CA": str(made[0])}.items():
+        monkeypatch.setenv(f"AILAB_{name}", value)
+    with pytest.raises(SettingsError, match=r"'http://127.0.0.1:9/x': https:// is expected, since service_ca is set"):
+        open_workspace(tmp_path)
+
+
 @pytest.mark.parametrize(("scheme", "given", "says"), [
     ("https", {}, "belong together"),
     ("https", {"CERT": "cert"}, "belong together"),

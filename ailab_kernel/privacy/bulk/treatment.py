@@ -1,7 +1,7 @@
 """One file of many: how it is treated, what is proven of it, and the line that says what became of it."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -12,14 +12,19 @@ from ailab_kernel.dicom.parsing import guarded, is_dicom
 from ailab_kernel.ground.errors import DicomError, NotDeidentified
 from ailab_kernel.ground.store import atomic_write
 from ailab_kernel.privacy.pixels.pictures import Reader
-from ailab_kernel.privacy.pixels.redact import Pixels, Redactor
+from ailab_kernel.privacy.pixels.redact import Pixels, Redaction, Redactor
 from ailab_kernel.privacy.pixels.sheet import Entry, contact_sheet
+from ailab_kernel.privacy.review import Proposal, Taken, boxes_of, doubts, taken_of
+from ailab_kernel.privacy.review.proposal import joined, proposed
 from ailab_kernel.privacy.rules.profile import Profile
 from ailab_kernel.privacy.rules.standins import StandIns, keyed
-from ailab_kernel.privacy.scrub import Scrubber
+from ailab_kernel.privacy.scrub import Scrubbed, Scrubber
 from ailab_kernel.privacy.treating import identifying
 from ailab_kernel.privacy.verify import prove
 
+WAITS = "waits for a person to look at its pixels"
+_MET = "an identifier is still read in its pixels where the person left it; a person is to look again"
+_PIXELS = ("7FE00010",)
 _MAGIC = slice(128, 132)                       # where a PS3.10 file says DICM (7.1)
 
 
@@ -36,6 +41,9 @@ class Treatment:
     sheets
         Folder for a page of each object whose pixels were read or filled, for a person to review. It shows patients:
         it must not lie in the output folder.
+    review
+        Folder of the review, beside the journal: objects that the engine masked or doubts are not released until a
+        person decided (`privacy.review`); None: nobody is asked.
     """
 
     profile: Profile
@@ -45,12 +53,23 @@ class Treatment:
     keep_technical: bool = False
     hold: bool = False
     sheets: Path | None = None
+    review: Path | None = None
 
     @property
     def fingerprint(self) -> str:
         """What tells this treatment from another, and tells nothing of the key."""
-        told = json.dumps([*self.profile.options, self.documents, self.pixels, self.keep_technical, self.hold])
-        return keyed(self.key)("treatment", told)
+        reviewed = ["review"] if self.review else []
+        told = [*self.profile.options, self.documents, self.pixels, self.keep_technical, self.hold, *reviewed]
+        return keyed(self.key)("treatment", json.dumps(told))
+
+    def decided(self, name: str) -> Taken | None:
+        """What a person decided on an object, once a run was told to release it."""
+        return taken_of(self.review).get(name) if self.review else None
+
+    def due(self, line: "Line") -> bool:
+        """Whether a file that waited is to be treated now."""
+        taken = self.decided(line.file) if line.waits else None
+        return taken is not None and taken.number != line.decision
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,10 @@ class Line:
         Place of its study among an archive's, by UID, from 1; 0 in a folder.
     instance
         Stand-in of the SOP Instance UID of what was not kept, where it has one: who holds the key finds the object.
+    waits
+        Whether it is not kept because a person is to look at it.
+    decision
+        Line of the review's journal by which it was treated; 0: nobody was asked.
     """
 
     file: str
@@ -94,6 +117,8 @@ class Line:
     pixels: dict[str, int | str] | None = None
     study: int = 0
     instance: str = ""
+    waits: bool = False
+    decision: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +172,13 @@ def known_of(profile: Profile, file: bytes | Path) -> tuple[str, str, frozenset[
 
 def treated(treatment: Treatment, given: Given) -> Made:
     """De-identify one file and search it; what cannot leave comes back without bytes, its line with the reason."""
+    taken = treatment.decided(given.name)
+    waiting = Proposal.read(treatment.review, given.name) if treatment.review and not taken else None
+    if waiting:
+        return _waiting(waiting, WAITS)
     scrubber = _scrubber(treatment)
+    if taken:
+        scrubber = replace(scrubber, pixels=replace(scrubber.pixels, exactly=boxes_of(taken.places)))
     try:
         if not given.is_dicom:
             return _refused(treatment, given, "no DICOM file")
@@ -157,21 +188,62 @@ def treated(treatment: Treatment, given: Given) -> Made:
     except OSError as error:
         return _refused(treatment, given, f"it cannot be read ({error.strerror})")
     seen = done.redaction if done.redaction and (done.redaction.looked or done.redaction.held) else None
-    uid = str(done.dataset.file_meta.MediaStorageSOPInstanceUID)
     if seen and treatment.sheets:
-        number = f"{given.study:06d}-{given.number:06d}" if given.study else f"{given.number:06d}"
-        atomic_write(treatment.sheets / f"{number}.html", contact_sheet([Entry(uid, seen)]).encode())
+        _sheet(treatment.sheets, given, Entry(_uid(done), seen))
+    if treatment.review and (held := _review(treatment.review, given, scrubber, done=done, found=proof.found)):
+        return held
     if seen and seen.held:
         return _refused(treatment, given, f"held for a person to look at: {seen.held}", pixels=seen.summary)
     if not proof.clean:
         return _refused(treatment, given, f"a value of the original was met again in {', '.join(proof.found)}")
-    ds = done.dataset
-    output = Path(*(str(ds.get(one) or "none") for one in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")))
     texts = tuple(dict.fromkeys(text for _, text in done.texts if text))
-    line = Line(given.name, given.number, str(output / f"{uid}.dcm"), proof.output, counts=dict(done.counts),
+    line = Line(given.name, given.number, _place(done), proof.output, counts=dict(done.counts),
                 searched=proof.searched, texts=texts, pixels=seen.summary if seen else None, study=given.study,
-                instance=uid)  # fmt: skip
+                instance=_uid(done), decision=taken.number if taken else 0)  # fmt: skip
     return Made(line, file)
+
+
+def _review(
+    folder: Path, given: Given, scrubber: Scrubber, *, done: Scrubbed, found: tuple[str, ...]
+) -> Made | None:
+    """Keep what a person is to look at, now or again; None where nobody needs to."""
+    made, taken = done.redaction, taken_of(folder).get(given.name)
+    if made is None:
+        return None
+    if taken and found == _PIXELS:
+        met = scrubber.pixels.again(done.dataset, {*done.identifiers, *given.also})
+        before = Proposal.read(folder, given.name) or _proposed(given, done, made)
+        before = replace(before, met=joined((one.frame, one.text.box) for one in met))
+        before.keep(folder)
+        return _waiting(before, _MET, decision=taken.number)
+    if taken or not doubts(made):
+        return None
+    proposal = _proposed(given, done, made)
+    proposal.keep(folder)
+    return _waiting(proposal, WAITS)
+
+
+def _proposed(given: Given, done: Scrubbed, made: Redaction) -> Proposal:
+    return proposed(done.dataset, made, name=given.name, number=given.number, study=given.study, instance=_uid(done))
+
+
+def _waiting(proposal: Proposal, reason: str, *, decision: int = 0) -> Made:
+    return Made(Line(proposal.name, proposal.number, reason=reason, pixels=proposal.summary, study=proposal.study,
+                     instance=proposal.instance, waits=True, decision=decision))  # fmt: skip
+
+
+def _sheet(folder: Path, given: Given, entry: Entry) -> None:
+    number = f"{given.study:06d}-{given.number:06d}" if given.study else f"{given.number:06d}"
+    atomic_write(folder / f"{number}.html", contact_sheet([entry]).encode())
+
+
+def _uid(done: Scrubbed) -> str:
+    return str(done.dataset.file_meta.MediaStorageSOPInstanceUID)
+
+
+def _place(done: Scrubbed) -> str:
+    named = (str(done.dataset.get(one) or "none") for one in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
+    return str(Path(*named) / f"{_uid(done)}.dcm")
 
 
 def _refused(treatment: Treatment, given: Given, reason: str, *, pixels: dict[str, int | str] | None = None) -> Made:

@@ -58,6 +58,8 @@ class Redaction:
         Why a person should look before the object is passed on; empty where nobody need to.
     views
         Frames before and after, for the sheet.
+    decided
+        Whether a person said what is filled.
     """
 
     risk: Risk
@@ -66,6 +68,7 @@ class Redaction:
     read: int = 0
     held: str = ""
     views: tuple[View, ...] = field(default=(), repr=False)
+    decided: bool = False
 
     @property
     def masked(self) -> int:
@@ -77,13 +80,14 @@ class Redaction:
         """What a report may say: nothing of it identifies."""
         fates = Counter(one.fate.name.lower() for one in self.found)
         boxes = sum(len(one) for one in self.boxes.values())
-        return {"look": self.risk.look.value, "why": self.risk.why, "frames_read": self.read,
+        told = {"look": self.risk.look.value, "why": self.risk.why, "frames_read": self.read,
                 "frames_masked": self.masked, "boxes": boxes, **fates, "held": self.held}  # fmt: skip
+        return told | ({"decided": 1} if self.decided else {})
 
     @property
     def looked(self) -> bool:
-        """Whether frames were read or filled."""
-        return bool(self.read or self.boxes)
+        """Whether frames were read or filled, or a person looked at them."""
+        return bool(self.read or self.boxes or self.decided)
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class Redactor:
         Whether the result carries views for the contact sheet.
     reader
         Who reads.
+    exactly
+        By frame, the boxes that a person decided on: these are filled, whatever the rules say, and nobody reads.
     """
 
     mode: Pixels = Pixels.DETECT
@@ -112,6 +118,7 @@ class Redactor:
     samples: int = 5
     pictures: bool = False
     reader: Reader = field(default_factory=Reader)
+    exactly: Boxes | None = None
 
     def redact(self, ds: Dataset, *, identifiers: Iterable[str] = (), asked: Boxes | None = None) -> Redaction:
         """Fill what identifies in an object's pixels; where nothing does they keep every byte.
@@ -133,7 +140,7 @@ class Redactor:
         risk = self._risk(ds)
         if self.mode is not Pixels.OFF:
             clear_spare_bits(ds)
-        if risk.look is Look.CLEAR and not asked:
+        if risk.look is Look.CLEAR and not asked and self.exactly is None:
             return Redaction(risk)
         Frames(ds).check()
         made = self._decided(ds, risk, frozenset(identifiers))
@@ -171,6 +178,8 @@ class Redactor:
 
     def _decided(self, ds: Dataset, risk: Risk, identifiers: frozenset[str]) -> Redaction:
         frames = Frames(ds)
+        if self.exactly is not None:
+            return Redaction(risk, _joined({}, self.exactly, frames), decided=True)
         if risk.look is Look.CLEAR:
             return Redaction(risk)
         if self.mode is Pixels.RULES:

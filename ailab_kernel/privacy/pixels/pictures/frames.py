@@ -62,11 +62,15 @@ class Frames:
         """Whether Pixel Data is encapsulated."""
         return self.syntax.is_encapsulated
 
+    @property
+    def halved(self) -> bool:
+        """Whether pairs of pixels share their colour, so that only whole pairs can be filled."""
+        return self.photometric == _HALVED and not self.compressed
+
     def fitted(self, box: Box) -> Box:
         """The box inside the frame, and with whole pairs of pixels where pairs share their colour."""
         top, left, bottom, right = box.grown(0, shape=self.shape)
-        halved = self.photometric == _HALVED and not self.compressed
-        return Box(top, left // 2 * 2, bottom, -(-right // 2) * 2) if halved else Box(top, left, bottom, right)
+        return Box(top, left // 2 * 2, bottom, -(-right // 2) * 2) if self.halved else Box(top, left, bottom, right)
 
     def check(self) -> None:
         """Raise a :class:`DicomError` where a header is incomplete or announces what nobody should decode."""
@@ -87,8 +91,12 @@ class Frames:
 
     def pictures(self, index: int) -> tuple[np.ndarray, ...]:
         """Views of a frame to be read: uint8, shape (rows, columns, 3)."""
+        return views(self.coloured(index))
+
+    def coloured(self, index: int) -> np.ndarray:
+        """Values of a frame, palette applied: shape (rows, columns), or (rows, columns, 3) in RGB."""
         frame = self.values(index, rgb=True)
-        return views(self._coloured(frame) if self.photometric == "PALETTE COLOR" else frame)
+        return self._coloured(frame) if self.photometric == "PALETTE COLOR" else frame
 
     def values(self, index: int, *, rgb: bool = False) -> np.ndarray:
         """Stored values of a frame, decoded: shape (rows, columns) or (rows, columns, 3).
