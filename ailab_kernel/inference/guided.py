@@ -8,7 +8,7 @@ import numpy as np
 from ailab_kernel.ground.errors import ModelError
 from ailab_kernel.models import Bundle
 from ailab_kernel.recipes import find, prepare
-from ailab_kernel.recipes.guidance import ROI, Click, merge, network_of, see
+from ailab_kernel.recipes.guidance import ROI, Click, guided, merge, see
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.labels import labels_from_logits
 from ailab_kernel.volumes.resample import to_grid
@@ -18,6 +18,8 @@ from .engine import Engine, torch_engine
 from .predict import settle
 
 _MARGIN = 8  # voxels between the newest click and the edge of the window
+# The image is seen twice, half a voxel apart, and the mean of the answers counts: what noise says differs.
+_OFFSETS = (0.0, 0.5)
 
 
 class GuidedPredictor:
@@ -35,12 +37,12 @@ class GuidedPredictor:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        self.bundle, self.recipe = bundle, find(bundle.recipe)
-        takes, wanted = (network["in_channels"] for network in (bundle.network, network_of(self.recipe)))
+        self.bundle, self.recipe = bundle, guided(find(bundle.recipe))
+        takes, wanted = (network["in_channels"] for network in (bundle.network, self.recipe.network))
         if takes != wanted:
             msg = f"model {bundle.ref} takes {takes} channels, one that follows clicks {wanted}; it can only propose"
             raise ModelError(msg)
-        self._seen: tuple[Volume, np.ndarray, Grid] | None = None
+        self._seen: tuple[Volume, list[tuple[np.ndarray, Grid]]] | None = None
 
     @cached_property
     def _engine(self) -> Engine:
@@ -61,22 +63,27 @@ class GuidedPredictor:
         label
             The label that is refined.
         """
-        image, grid = self._prepared(vol)
-        window = part(grid, middle(to_grid(array, vol.grid, grid, mode="nearest"), moved(clicks, vol.grid, grid)), ROI)
-        mask = to_grid(array, vol.grid, window, mode="nearest")
-        seen = see(to_grid(image, grid, window), mask, moved(clicks, vol.grid, window), recipe=self.recipe)
-        answer = settle(self.recipe, self._engine.run(seen[None])[0], window)
+        looks = self._prepared(vol)
+        grid = looks[0][1]
+        centre = middle(to_grid(array, vol.grid, grid, mode="nearest"), moved(clicks, vol.grid, grid))
+        window, answers = part(grid, centre, ROI), list[np.ndarray]()
+        for image, one in looks:
+            cut = part(one, centre, ROI)
+            mask = to_grid(array, vol.grid, cut, mode="nearest")
+            seen = see(to_grid(image, one, cut), mask, moved(clicks, vol.grid, cut), recipe=self.recipe)
+            answers.append(to_grid(self._engine.run(seen[None])[0], cut, window))
+        answer = settle(self.recipe, np.mean(answers, 0), window)
         box = _box(vol.grid, window)
         found = labels_from_logits(answer, window, vol.grid)
         refined = array.copy()
         refined[box] = merge(array[box], found[box], label)
         return refined
 
-    def _prepared(self, vol: Volume) -> tuple[np.ndarray, Grid]:
-        """The image on the model grid; kept, since one click follows another."""
+    def _prepared(self, vol: Volume) -> list[tuple[np.ndarray, Grid]]:
+        """The image on the model grids; kept, since one click follows another."""
         if self._seen is None or self._seen[0] is not vol:
-            self._seen = (vol, *prepare(self.recipe, vol))
-        return self._seen[1:]
+            self._seen = vol, [prepare(self.recipe, vol, offset=offset) for offset in _OFFSETS]
+        return self._seen[1]
 
 
 def middle(mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:

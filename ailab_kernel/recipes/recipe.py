@@ -163,7 +163,7 @@ def find(name: str) -> Recipe:
     return import_module(f"ailab_kernel.recipes.{name.replace('-', '_')}").RECIPE
 
 
-def prepare(recipe: Recipe, vol: Volume) -> tuple[np.ndarray, Grid]:
+def prepare(recipe: Recipe, vol: Volume, *, offset: float = 0.0) -> tuple[np.ndarray, Grid]:
     """Return what the network sees of a volume, and where.
 
     Parameters
@@ -172,6 +172,8 @@ def prepare(recipe: Recipe, vol: Volume) -> tuple[np.ndarray, Grid]:
         Spacing and window.
     vol
         CT in Hounsfield units on any grid.
+    offset
+        Voxels by which the model grid is moved along each of its axes.
 
     Returns
     -------
@@ -180,6 +182,7 @@ def prepare(recipe: Recipe, vol: Volume) -> tuple[np.ndarray, Grid]:
     """
     low, high = recipe.window_hu
     grid = model_grid(vol.grid, recipe.spacing_mm)
+    grid = grid.moved(offset) if offset else grid
     cut, slope, intercept = _cut_off(vol, low, high)
     image = to_grid(cut, vol.grid, grid)
     image *= np.float32(slope / (high - low))

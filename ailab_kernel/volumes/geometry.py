@@ -35,6 +35,12 @@ class Grid:
         """Volume of one voxel, ml."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
+    def moved(self, voxels: float) -> "Grid":
+        """Return a grid of the same shape, so many voxels farther along each of its axes."""
+        shift = np.eye(4)
+        shift[:3, 3] = voxels
+        return Grid(self.shape, self.affine @ shift)
+
     def matches(self, other: "Grid", *, tolerance_mm: float = 1e-3) -> bool:
         """Whether both grids have the same shape and place every corner within ``tolerance_mm``."""
         if self.shape != other.shape:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,6 @@ from .geometry import Grid
 if TYPE_CHECKING:
     from .view import View
     from .volume import Volume
-
-_VIEW = "ailab_kernel.volumes.view"            # viewers know masks; a mask only knows where they are
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,14 @@ class Mask:
 
     def view(self, volume: "Volume | None" = None, *, engine: str = "niivue") -> "View":
         """Open a viewer in the cell, the labels laid over ``volume`` where it is given; see `open_view`."""
-        return import_module(_VIEW).open_view(volume, self, engine=engine)
+        from .view import open_view  # when it is asked for: viewers know masks
+
+        return open_view(volume, self, engine=engine)
 
     def _repr_html_(self) -> str:
-        return import_module(_VIEW).as_html(None, self)
+        from .view import as_html
+
+        return as_html(None, self)
 
     def __repr__(self) -> str:
         names = ", ".join(label.name for label in self.labels)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,6 @@ from .geometry import Grid
 if TYPE_CHECKING:
     from .masks import Mask
     from .view import View
-
-_VIEW = "ailab_kernel.volumes.view"            # viewers know volumes; a volume only knows where they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +73,14 @@ class Volume:
 
     def view(self, mask: "Mask | None" = None, *, engine: str = "niivue") -> "View":
         """Open a viewer in the cell, with the labels of ``mask`` laid over the image; see `open_view`."""
-        return import_module(_VIEW).open_view(self, mask, engine=engine)
+        from .view import open_view  # when it is asked for: viewers know volumes
+
+        return open_view(self, mask, engine=engine)
 
     def _repr_html_(self) -> str:
-        return import_module(_VIEW).as_html(self)
+        from .view import as_html
+
+        return as_html(self)
 
     def __repr__(self) -> str:
         spacing = " x ".join(f"{one:.4g}" for one in self.spacing_mm)

@@ -8,13 +8,13 @@ from ailab_kernel.inference.guided import GuidedPredictor, middle, moved, part
 from ailab_kernel.inference.predict import Predictor
 from ailab_kernel.models import base_bundle, build_network, read_bundle, write_bundle
 from ailab_kernel.recipes import find
-from ailab_kernel.recipes.guidance import ROI, network_of
+from ailab_kernel.recipes.guidance import ROI, guided
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.resample import model_grid
 from ailab_kernel.volumes.volume import Volume
 
-HEART = find("heart-wall")
-NETWORK = {**network_of(HEART), "channels": [4, 8], "strides": [2]}
+HEART = guided(find("heart-wall"))
+NETWORK = {**HEART.network, "channels": [4, 8], "strides": [2]}
 
 
 @pytest.fixture(scope="module")

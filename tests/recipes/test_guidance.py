@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from ailab_kernel.recipes import find
-from ailab_kernel.recipes.guidance import SIGMA_MM, click_maps, merge, mistakes, network_of, see
+from ailab_kernel.recipes.guidance import SIGMA_MM, click_maps, guided, merge, mistakes, see
 
 HEART = find("heart-wall")
 SPACING = (4.0, 1.5, 2.0)
@@ -26,11 +26,11 @@ def test_two_clicks_of_a_label_do_not_add_up_and_one_outside_is_still_seen():
 
 
 def test_the_network_grows_at_its_input_only():
-    assert {key for key, value in network_of(HEART).items() if HEART.network[key] != value} == {"in_channels"}
+    assert {key for key, value in guided(HEART).network.items() if HEART.network[key] != value} == {"in_channels"}
     image, mask = np.random.default_rng(1).random((4, 5, 6), np.float32), np.zeros((4, 5, 6), np.uint8)
     mask[1, 2, 3], mask[2, 2, 2] = 1, 2
     seen = see(image, mask, [], recipe=HEART)
-    assert seen.shape == (network_of(HEART)["in_channels"], 4, 5, 6)
+    assert seen.shape == (guided(HEART).network["in_channels"], 4, 5, 6)
     assert seen.dtype == np.float32
     np.testing.assert_array_equal(seen[0], image)
     np.testing.assert_array_equal(seen[1:3], [mask == 1, mask == 2])

@@ -8,7 +8,7 @@ import torch
 
 from ailab_kernel.models import base_bundle
 from ailab_kernel.recipes import find
-from ailab_kernel.recipes.guidance import network_of
+from ailab_kernel.recipes.guidance import guided as guided_recipe
 from ailab_kernel.training import guided
 from ailab_kernel.training.loaders import case_of
 from ailab_kernel.training.loop import Lesson, run
@@ -16,7 +16,8 @@ from ailab_kernel.training.transfer import start
 
 HEART = find("heart-wall")
 TINY = {"channels": [4, 8], "strides": [2]}
-RECIPE = replace(HEART, network={**network_of(HEART), **TINY}, augment=guided.AUGMENT,
+GUIDED = guided_recipe(HEART)
+RECIPE = replace(GUIDED, network={**GUIDED.network, **TINY}, augment=guided.AUGMENT,
                  fine_tune=replace(guided.PLAN, crop=(16, 24, 24), epochs=2, steps=3))
 
 
@@ -72,9 +73,8 @@ def _loss(recipe, net, cases):
 
 
 def test_the_base_is_the_start_and_blind_to_clicks():
-    recipe = replace(HEART, network=network_of(HEART))
     grown, base = (start(one, weights, seed=1).eval() for one, weights in
-                   ((recipe, guided.grown(recipe)), (HEART, base_bundle("heart-wall").weights())))
+                   ((GUIDED, guided.grown(GUIDED)), (HEART, base_bundle("heart-wall").weights())))
     image = torch.rand((1, 1, 16, 32, 16), generator=torch.Generator().manual_seed(2))
     more = torch.rand((1, 5, 16, 32, 16), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():

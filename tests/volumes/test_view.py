@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
+import traitlets
 
 from ailab_kernel.datasets.canary import make_canary
 from ailab_kernel.ground.errors import MissingExtra, WrongUse
@@ -97,8 +98,19 @@ def test_niivue_gets_files_that_another_reader_places_alike(tmp_path):
 
 def test_the_page_need_not_send_voxels_back():
     part = make_canary().volume.view().widget.volumes[0]
+    assert part.get_state()["voxels_stay"] is True
     part.set_state({"chunk_img_0": {"chunk_index": 0, "total_chunks": 1, "data_type": "int16", "chunk": memoryview(b"1234")}})
     assert part.img is None
+
+
+def test_two_views_move_together():
+    canary = make_canary()
+    one, other = canary.volume.view().widget, canary.mask.view().widget
+    one.broadcast_to([other], {"crosshair": True})
+    assert one.other_nv == [other]
+    for nobody in (one, canary):
+        with pytest.raises(traitlets.TraitError, match=r"give view\.widget of another view"):
+            one.other_nv = [nobody]
 
 
 def test_a_saved_notebook_keeps_the_picture_and_one_without_widgets_shows_it():
@@ -135,20 +147,36 @@ def test_itkwidgets_says_where_it_is_missing(monkeypatch):
         make_canary().volume.view(engine="itkwidgets")
 
 
-def test_itkwidgets_is_handed_images_with_their_place(monkeypatch):
-    """The package cannot live in this environment (decision 0026): its two names stand in for it."""
-    wasm, package, asked = ModuleType("itkwasm"), ModuleType("itkwidgets"), {}
-    wasm.ImageType, wasm.Image = SimpleNamespace, SimpleNamespace
-    package.view = lambda image, **more: asked.update(image=image, **more) or SimpleNamespace(_repr_mimebundle_=lambda **_: {"text/plain": "shown"})
+def stand_in(monkeypatch, view) -> None:
+    """The package cannot live in this environment (decision 0026): what is used of it stands in for it."""
+    wasm, package = ModuleType("itkwasm"), ModuleType("itkwidgets")
+    wasm.ImageType, wasm.Image, package.view = SimpleNamespace, SimpleNamespace, view
     monkeypatch.setitem(sys.modules, "itkwasm", wasm)
     monkeypatch.setitem(sys.modules, "itkwidgets", package)
+
+
+def test_itkwidgets_is_handed_images_with_their_place(monkeypatch):
+    asked = {}
+    stand_in(monkeypatch, lambda image, **more: asked.update(image=image, **more) or SimpleNamespace())
     canary = make_canary()
     view = canary.volume.view(canary.mask, engine="itkwidgets")
-    assert "text/html" in view._repr_mimebundle_()
+    assert view._repr_mimebundle_().keys() == {"text/html", "text/plain"}, "the real one shows itself, and has no such method"
     image, labels = asked["image"], asked["label_image"]
     assert (image.imageType.componentType, labels.imageType.componentType, image.size) == ("float32", "uint8", [36, 26, 10])
     place = np.array(image.origin) + image.direction @ (np.array(image.spacing) * [9, 6, 3])
     np.testing.assert_allclose(place, (canary.volume.grid.affine @ [3, 6, 9, 1])[:3])
+
+
+def test_an_itkwidgets_that_does_not_open_is_one_line(monkeypatch):
+    def view(image, **more):
+        raise TypeError("ngff-zarr writes to local directory paths; got MemoryStore. Pass a str.")
+
+    stand_in(monkeypatch, view)
+    with pytest.raises(MissingExtra) as told:
+        make_canary().volume.view(engine="itkwidgets")
+    assert "does not open here (ngff-zarr writes to local directory paths; got MemoryStore);" in str(told.value)
+    assert "pip install 'ailab-kernel[itkwidgets]'" in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def test_an_unknown_viewer_is_one_line_with_the_names():

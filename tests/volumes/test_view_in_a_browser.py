@@ -40,6 +40,25 @@ grid = Grid(shape, canary.volume.grid.affine @ np.diag([0.05, 26 / 512, 36 / 512
 image = Volume(canary.volume.array[np.ix_(*small)], grid, facts={"Modality": "CT"})
 image.view(Mask(canary.mask.array[np.ix_(*small)], grid, canary.mask.labels), engine="itk")
 """
+NOISE = """
+import numpy as np
+from ailab_kernel.volumes.geometry import Grid
+from ailab_kernel.volumes.masks import Mask
+from ailab_kernel.volumes.volume import Volume
+grid = Grid((64, 256, 256), np.diag([2.0, 1.0, 1.0, 1.0]))
+values = np.random.default_rng(1).integers(-1000, 1000, grid.shape, dtype=np.int16)
+Volume(values, grid).view(Mask((values > 900).astype(np.uint8), grid))
+"""
+COUNT = """() => {
+  const page = WebGL2RenderingContext.prototype, { texStorage3D } = page;
+  window.filled = 0;
+  page.texStorage3D = function (...given) { window.filled += 1; return texStorage3D.apply(this, given); };
+}"""
+FILL = """() => {
+  const before = window.filled;
+  document.querySelector(".ailab-niivue").viewer.updateGLVolume();
+  return [before, window.filled - before];
+}"""
 SHOWN = "() => document.querySelector('iframe.ailab-itk')?.dataset.state"
 PLACED = """() => {
   const { viewer } = document.querySelector("iframe.ailab-itk"), store = viewer.getStore();
@@ -113,6 +132,40 @@ def test_niivue_places_the_canary_in_the_patient(lab, page):  # noqa: F811
     assert "mm · slice" in line
     assert outside(page.asked) == set()
     assert page.faults == []
+
+
+def test_niivue_keeps_the_voxels_on_the_page_and_draws_once(lab, page):  # noqa: F811
+    crossed = {"framesent": 0, "framereceived": 0}
+
+    def count(socket) -> None:
+        for way in crossed:
+            socket.on(way, lambda data, way=way: crossed.update({way: crossed[way] + len(data)}))
+
+    page.on("websocket", count)
+    logged = []
+    page.on("console", lambda message: logged.append(message.text))
+    page.add_init_script(f"({COUNT})()")
+    lab.notebook(NOISE)
+    lab.run_all(page)
+    page.wait_for_selector(".ailab-niivue[data-state]", state="attached")
+    page.wait_for_timeout(3000)
+    assert page.locator(".ailab-niivue").get_attribute("data-state") == "shown"
+    assert "loading" not in page.locator(".ailab-niivue").inner_text()
+    assert crossed["framesent"] < 300_000, "12.6 MB of voxels came once"
+    assert 6_000_000 < crossed["framereceived"] < 25_000_000
+    assert not [text for text in logged if "sendChunkedData" in text], "nor are they cut into parts for it"
+    assert page.evaluate("() => document.querySelector('.ailab-niivue').viewer.volumes.map((one) => one.img.length)") == [64 * 256 * 256] * 2
+    loading, once = page.evaluate(FILL)
+    assert once <= loading < 2 * once, "textures are filled once, not after each step of loading"
+    assert page.faults == []
+
+
+def test_niivue_says_what_fails(lab, page):  # noqa: F811
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    lab.notebook(NIIVUE)
+    lab.run_all(page)
+    page.wait_for_selector(".ailab-niivue[data-state=failed]")
+    assert page.locator(".ailab-niivue").inner_text().startswith("The viewer 'niivue' failed: ")
 
 
 def test_itk_shows_the_oblique_canary_where_it_is(lab, page):  # noqa: F811

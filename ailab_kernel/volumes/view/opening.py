@@ -27,7 +27,7 @@ class View:
     widget
         The viewer itself, for who wants more of it (``ipyniivue.NiiVue`` for niivue).
     cell
-        What a cell shows: the viewer and what stands beside it.
+        What a cell shows: the viewer and what stands beside it; None where the viewer has shown itself.
     still
         HTML that a saved notebook and a report show in its place.
     """
@@ -38,7 +38,7 @@ class View:
     still: str
 
     def _repr_mimebundle_(self, **asked: Any) -> Mapping[str, Any]:
-        shown = self.cell._repr_mimebundle_(**asked)
+        shown = self.cell._repr_mimebundle_(**asked) if self.cell is not None else {}
         data = shown[0] if isinstance(shown, tuple) else shown
         return {**(data or {}), "text/html": self.still, "text/plain": repr(self)}
 

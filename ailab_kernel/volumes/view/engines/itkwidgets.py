@@ -10,24 +10,31 @@ from ailab_kernel.ground.errors import MissingExtra
 from ailab_kernel.volumes.view.scene import Scene
 
 
-def open_in(scene: Scene) -> tuple[Any, Any]:
-    """Return what ``itkwidgets.view`` makes of the scene.
+def open_in(scene: Scene) -> tuple[Any, None]:
+    """Return what ``itkwidgets.view`` makes of the scene; it shows itself in the cell where it is made.
 
     Raises
     ------
     MissingExtra
-        The package is not installed.
+        The package is not installed, or does not open here: it says so with errors of these kinds.
     """
     try:
         viewer, wasm = import_module("itkwidgets"), import_module("itkwasm")
-    except ModuleNotFoundError:
-        msg = ("the viewer 'itkwidgets' is not installed here, and needs a network in the browser: pip install "
-               "'ailab-kernel[itkwidgets]' in an environment of its own, or take engine='itk'")  # fmt: skip
-        raise MissingExtra(msg) from None
+    except (ImportError, RuntimeError) as error:
+        raise _not_here(error) from None
     given = {"label_image": _image(wasm, scene, scene.mask.array)} if scene.mask else {}
-    values = scene.volume.values if scene.volume else None
-    shown = viewer.view(None if values is None else _image(wasm, scene, values), **given)
-    return shown, shown
+    image = _image(wasm, scene, scene.volume.values) if scene.volume else None
+    try:
+        return viewer.view(image, **given), None
+    except TypeError as error:
+        raise _not_here(error) from None
+
+
+def _not_here(error: Exception) -> MissingExtra:
+    said = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+    msg = (f"the viewer 'itkwidgets' does not open here ({said}); it needs a network in the browser: pip install "
+           "'ailab-kernel[itkwidgets]' in an environment of its own, or take engine='itk'")  # fmt: skip
+    return MissingExtra(msg)
 
 
 def _image(wasm: ModuleType, scene: Scene, array: np.ndarray) -> Any:
