@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check bench battery hub sbom audit docs lock bases clean
+.PHONY: demo test check bench battery soak hub sbom audit docs lock bases clean
 
 demo: .venv/ready          ## the main job, phantoms to reports, at most 4 minutes (FULL=1: the seed's own scale)
 	$(BIN)/ailab demo $(if $(FULL),--full)
@@ -22,6 +22,9 @@ bench: .venv/ready         ## ours beside the best peer, as ratios
 
 battery: .venv/ready       ## the long batteries at full count
 	AILAB_BATTERY=full $(PYTEST) -m battery
+
+soak: .venv/ready          ## an hour of routed studies with a fault a minute: nothing lost, memory flat
+	$(BIN)/python -m benchmarks.hospital --minutes 60
 
 hub: .venv/ready .venv/hub-ready    ## JupyterHub on 127.0.0.1: prints its address and the first login
 	$(BIN)/ailab hub start

@@ -74,9 +74,9 @@ class Orthanc:
         credentials = f"{self.user}:{self.password}@" if self.user else ""
         return f"dicomweb+http://{credentials}127.0.0.1:{self.http_port}/dicom-web"
 
-    def rest(self, path: str, *, method: str = "GET", body: object = None) -> object:
-        """Orthanc's own REST interface, as JSON."""
-        data = None if body is None else json.dumps(body).encode()
+    def rest(self, path: str, *, method: str = "GET", body: object = None, raw: bytes | None = None) -> object:
+        """Orthanc's own REST interface, as JSON; ``raw`` is a body that is none."""
+        data = raw if raw is not None or body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", data, method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)

@@ -17,8 +17,11 @@ from .asked import open_lab
 from .show import AsJson, line, show
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ailab_kernel.adapter.ledger import Delivery, Work
     from ailab_kernel.adapter.rules import Judgement
+    from ailab_kernel.adapter.running import Adapter
 
 app = typer.Typer(help="Receive studies from a PACS. Example: ailab adapter serve", no_args_is_help=True)
 PlanFile = Annotated[Path, typer.Option("--plan", help="Who may send, and the rules: docs/adapter.md.")]
@@ -40,9 +43,9 @@ def serve(
     with Adapter(workspace, plan, workers=workers) as adapter:
         ours, (host, _) = adapter.plan.callers, adapter.plan.listen
         workspace.catalog.audit("adapter.started", ae=ours.called)
-        told = {"ae": ours.called, "host": host, "port": adapter.port, "callers": len(ours.known)}
-        show(told, as_json=as_json, table=lambda: line(
-            f"{ours.called} receives at {host}:{adapter.port}; {len(ours.known)} callers may send"))
+        told = {"ae": ours.called, "host": host, "port": adapter.port, "tls": adapter.plan.tls is not None,
+                "callers": len(ours.known), "web": _web_address(adapter)}  # fmt: skip
+        show(told, as_json=as_json, table=lambda: _tell(told))
         sys.stdout.flush()
         ended.wait()
     workspace.catalog.audit("adapter.ended", ae=ours.called)
@@ -96,17 +99,19 @@ def received(*, study: Annotated[str, typer.Option(help="Of this study only.")] 
     from ailab_kernel.adapter.place import ledger_of
 
     with ledger_of(open_lab().workspace) as ledger:
-        came = ledger.arrivals(**({"study_uid": study} if study else {}))
-    studies = dict.fromkeys(one.study_uid for one in came)
-    show([_row(uid, [one for one in came if one.study_uid == uid]) for uid in studies], as_json=as_json)
+        found = ledger.by_study(**({"study_uid": study} if study else {}))
+    show([_row(one) for one in found], as_json=as_json)
 
 
 @app.command()
 def check(*, plan: PlanFile = _PLAN, as_json: AsJson = False) -> None:
-    """Read the plan and say what it means; exit 2 names a mistake. Example: ailab adapter check."""
-    from ailab_kernel.adapter.rules import read_plan
+    """Read the plan, open the files and secrets that it names, and say what it means; exit 2 names a mistake.
 
-    told = read_plan(plan)
+    Example: ailab adapter check.
+    """
+    from ailab_kernel.adapter.running import check as checked
+
+    told = checked(plan)
     rows = [{"rule": one.name, "when": [str(test) for test in one.when], "series": [str(test) for test in one.series],
              "run": one.run, "send": list(one.send)} for one in told.rules]  # fmt: skip
     show(rows, as_json=as_json)
@@ -140,13 +145,24 @@ def _explained(found: "list[Judgement]") -> None:
             line(f"  on series {uid}")
 
 
-def _row(uid: str, came: list[Any]) -> dict[str, Any]:
-    newest = max(one.at for one in came)
+def _row(one: "Mapping[str, Any]") -> dict[str, Any]:
     return {
-        "study": uid or "(not understood)", "series": len({one.series_uid for one in came}), "instances": len(came),
-        "conflicts": sum(one.state == "conflict" for one in came), "aside": sum(one.state == "aside" for one in came),
-        "newest": _clock(newest),
+        "study": one["study_uid"] or "(not understood)", "series": one["series"],
+        "instances": one["kept"] + one["conflict"] + one["aside"], "conflicts": one["conflict"], "aside": one["aside"],
+        "newest": _clock(one["last_at"]),
     }  # fmt: skip
+
+
+def _web_address(adapter: "Adapter") -> str:
+    door = adapter.plan.web
+    return f"{'https' if door.tls else 'http'}://{door.host}:{adapter.web_port}/" if door else ""
+
+
+def _tell(told: "Mapping[str, Any]") -> None:
+    safely = " over TLS" if told["tls"] else ""
+    line(f"{told['ae']} receives at {told['host']}:{told['port']}{safely}; {told['callers']} callers may send")
+    if told["web"]:
+        line(f"STOW-RS, requests for inference, metrics and the live page: {told['web']}")
 
 
 def _stands(one: "Work") -> dict[str, Any]:

@@ -5,6 +5,6 @@ the audit trail. What it answers stays in the process that asked.
 """
 
 from .fhir import FhirServer
-from .known import KINDS, Known, met
+from .known import KINDS, Kind, Known, met
 
-__all__ = ["KINDS", "FhirServer", "Known", "met"]
+__all__ = ["KINDS", "FhirServer", "Kind", "Known", "met"]

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ailab_kernel.ground.errors import ContextError
+from ailab_kernel.ground.errors import ContextError, SettingsError
 from ailab_kernel.ground.references import secret
 
 from .known import KINDS, Kind, Known
@@ -57,6 +58,14 @@ class FhirServer:
     patient_system: str
     token: str = ""
     ca: str = ""
+
+    def check(self) -> None:
+        """Say whether token and authority are where they are told to be; the server is not asked."""
+        if self.token:
+            secret(self.token, what="token")
+        if self.ca and not Path(self.ca).is_file():
+            msg = f"ca = {self.ca!r} is no file"
+            raise SettingsError(msg)
 
     def known(self, patient_id: str, kinds: tuple[Kind, ...] = KINDS) -> tuple[Known, ...]:
         """Return what is known of a patient.

@@ -1,5 +1,6 @@
 """Bounded reading of DICOM bytes: one boundary, one error, however broken the input is."""
 
+import logging
 import struct
 import warnings
 import zlib
@@ -30,6 +31,9 @@ _PYDICOM_RAISES = (InvalidDicomError, BytesLengthException, EOFError, ValueError
                    MemoryError, struct.error, zlib.error)
 
 Source = str | Path | bytes
+
+# It repeats values that it finds odd, and bytes beside them: a patient's name is soon among them.
+logging.getLogger("pydicom").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -71,6 +71,7 @@ EVENTS: Mapping[str, Event] = MappingProxyType({
     "archive-delete": Event("110105", "D", stage="15"),
     "access": Event("110103", "R", stage="6"),
     "intake": Event("110107", "C", user="destination", system="source", stage="2"),
+    "context-read": Event("110103", "R", stage="6"),
     "import": Event("110107", "C", user="source", system="destination", stage="2"),
     "export": Event("110106", "R", user="destination", system="source", stage="10"),
     "deidentify": Event("110106", "R", user="destination", system="source", stage="7"),
@@ -99,7 +100,7 @@ def message(line: Line, *, source: str) -> bytes:
     source
         AuditSourceID: which system reports.
     """
-    name = str(line["event"]).removeprefix("service.")
+    name = str(line["event"]).removeprefix("service.").removeprefix("adapter.")
     event, detail = EVENTS.get(name), json.loads(str(line["detail"]))
     root = Element("AuditMessage")
     _identify(root, event or Event("", "E"), line, name)

@@ -58,8 +58,8 @@ TEXTS = {
     "description": "Heart wall and cavity on contrast CT, refined by a reader's clicks from a mask that exists.",
     "intended_use": "Help with annotation of chest CT: a person clicks, looks and accepts. Not a medical device.",
     "limits": "It has seen phantoms only, with contrast medium only, most of them of the general hospital: that site "
-              "is not new to it. Some walls stop just below Dice 0.95 however often is clicked: docs/performance.md. It "
-              "looks at 19 cm around the mask and the click.",
+              "is not new to it. Some walls stop just below Dice 0.95 however often is clicked: docs/performance.md. "
+              "It looks at 19 cm around the mask and the click.",
 }  # fmt: skip
 _ROUNDS = (0, 1, 3)
 

@@ -65,9 +65,12 @@ class Jobs:
         SQLAlchemy URL: ``sqlite:///...`` or ``postgresql://...``.
     kinds
         What can be done: kind to ``package.module:function``, a function of one JSON mapping.
+    tries
+        How often a job whose worker died is taken up again before it counts as what kills workers.
     """
 
-    def __init__(self, url: str, *, kinds: Mapping[str, str]) -> None:
+    def __init__(self, url: str, *, kinds: Mapping[str, str], tries: int = TRIES) -> None:
+        self._tries = tries
         self._url = url.replace("postgresql+psycopg://", "postgresql://")
         self._kinds = dict(kinds)
 
@@ -88,7 +91,7 @@ class Jobs:
         if kind not in self._kinds:
             msg = f"job kind {kind!r}: one of {', '.join(sorted(self._kinds))} is expected"
             raise JobError(msg)
-        job = sha256(canonical_json({"kind": kind, "key": key or payload}))[:16]
+        job = self.id_of(kind, key or payload)
         with self._client() as client:
             if not client.list_workflows(workflow_ids=[job]):
                 told = json.dumps({"call": self._kinds[kind], "payload": payload})
@@ -96,6 +99,11 @@ class Jobs:
                            **({"priority": priority} if priority else {})}  # fmt: skip
                 client.enqueue(options, kind, told)
         return job
+
+    @staticmethod
+    def id_of(kind: str, key: str | Mapping[str, Any]) -> str:
+        """Return the id of the job that `submit` makes of a kind and a key (or, without one, a payload)."""
+        return sha256(canonical_json({"kind": kind, "key": key}))[:16]
 
     def all(self) -> list[Job]:
         """Return every job, oldest first."""
@@ -135,7 +143,7 @@ class Jobs:
         from dbos import DBOS
 
         with _only(self._url, worker):
-            _launch(self._url, worker)
+            _launch(self._url, worker, tries=self._tries)
             try:
                 with self._client() as client:
                     while not until_empty or _open(client):
@@ -219,12 +227,12 @@ def _adopt(url: str, client: Any, worker: str) -> None:
                 DBOS._recover_pending_workflows([name])
 
 
-def _launch(url: str, worker: str) -> None:
+def _launch(url: str, worker: str, *, tries: int) -> None:
     from dbos import DBOS
 
     DBOS(config={"name": "ailab", "system_database_url": url, "application_version": "1", "executor_id": worker,
                  "log_level": "CRITICAL"})  # fmt: skip
-    DBOS.workflow(name=WORKFLOW, max_recovery_attempts=TRIES)(_do)
+    DBOS.workflow(name=WORKFLOW, max_recovery_attempts=tries)(_do)
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_S)
 
@@ -257,5 +265,5 @@ def _job(status: Any) -> Job:
     state, kind = STATES.get(status.status, "failed"), status.input["args"][0] if status.input else ""
     if "failed" in output:
         return Job(status.workflow_id, kind, "failed", output["failed"])
-    reason = {"held": "taken out of the queue", "failed": f"its worker died {TRIES + 1} times"}.get(state, "")
+    reason = {"held": "taken out of the queue", "failed": "its worker died again and again"}.get(state, "")
     return Job(status.workflow_id, kind, state, reason, output.get("result"))

@@ -58,7 +58,7 @@ def eventually(what: Callable[[], bool], *, within_s: float = PATIENCE_S) -> Non
         time.sleep(0.5)
 
 
-@pytest.mark.parametrize("kills", [0, 4])
+@pytest.mark.parametrize("kills", [0, 8])
 def test_routed_studies_come_back_with_seg_and_sr_each_once(tmp_path, kills):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -85,7 +85,7 @@ def test_routed_studies_come_back_with_seg_and_sr_each_once(tmp_path, kills):
             server.stdout.close()
         for study in archive.search_studies():
             by_modality = [one.modality for one in archive.search_series(study.uid)]
-            assert sorted(by_modality) == ["CT", "SEG", "SR"]
+            assert sorted(by_modality) == ["CT", "DOC", "SEG", "SR"]
             _check_grid(archive, study.uid)
 
 

@@ -3,9 +3,11 @@
 from .arrivals import ASIDE, CONFLICT, KEPT, Arrival, Ledger
 from .commitments import Commitment, Commitments
 from .deliveries import Delivery, Outbox
+from .figures import Figures, figures
+from .requests import Request, Requests
 from .work import Work, Worklist
 
 __all__ = [
-    "ASIDE", "CONFLICT", "KEPT", "Arrival", "Commitment", "Commitments", "Delivery", "Ledger", "Outbox", "Work",
-    "Worklist",
+    "ASIDE", "CONFLICT", "KEPT", "Arrival", "Commitment", "Commitments", "Delivery", "Figures", "Ledger", "Outbox",
+    "Request", "Requests", "Work", "Worklist", "figures",
 ]  # fmt: skip

@@ -1,19 +1,26 @@
 """What arrived: one row an instance, in SQLite or PostgreSQL, written before any promise is made, and never changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from ailab_kernel.ground.database import open_engine
 from ailab_kernel.ground.errors import CatalogError
 
-from .tables import ARRIVALS, METADATA
+from .tables import ARRIVALS, METADATA, MINUTES, STUDIES
 
 KEPT, CONFLICT, ASIDE = "kept", "conflict", "aside"
 _AT_ONCE = 400                                 # values in one IN (...): SQLite takes 999
+# Their `on_conflict_...` clauses are alike; SQLAlchemy has no common name for them.
+INSERT: Mapping[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -65,7 +72,10 @@ class Ledger:
         self.engine = open_engine(url, pooled=True)
         self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         with self.engine.begin() as db:
+            counted = sa.inspect(db).has_table(STUDIES.name)
             METADATA.create_all(db)
+            if not counted:                    # a ledger of before there were sums
+                db.execute(STUDIES.insert().from_select([one.name for one in STUDIES.c], _sums()))
 
     def keep(self, new: Sequence[Arrival]) -> list[str]:
         """Write arrivals in one transaction and return the state of each; a repeat changes nothing.
@@ -88,6 +98,7 @@ class Ledger:
                     states.append(there[one.content])
                 if rows:
                     db.execute(ARRIVALS.insert(), rows)
+                    self._count(db, rows)
         except DBAPIError as error:
             msg = f"the adapter's ledger did not take an arrival: {type(error.orig).__name__}; check disk and rights"
             raise CatalogError(msg) from error
@@ -100,9 +111,24 @@ class Ledger:
         with self.reader.connect() as db:
             return [Arrival(*row) for row in db.execute(sa.select(*chosen).where(*wished).order_by(ARRIVALS.c.seq))]
 
+    def by_study(self, **match: str) -> list[Mapping[str, Any]]:
+        """Return of each study ``study_uid``, ``series``, ``kept``, ``conflict``, ``aside``, ``bytes``, ``last_at``."""
+        wished = [ARRIVALS.c[name] == value for name, value in match.items()]
+        asked = _sums().add_columns(sa.func.count(ARRIVALS.c.series_uid.distinct()).label("series")).where(*wished)
+        with self.reader.connect() as db:
+            return [dict(row) for row in db.execute(asked.order_by(sa.func.min(ARRIVALS.c.seq))).mappings()]
+
     def close(self) -> None:
         """Let the database go."""
         self.engine.dispose()
+
+    @staticmethod
+    def _count(db: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add new arrivals to the sums; in one order, so that two receivers never wait for each other."""
+        by_study, by_minute = _adding(db.dialect.name)
+        db.execute(by_study, [_sum(study, some) for study, some in _grouped(rows, itemgetter("study_uid"))])
+        db.execute(by_minute, [{"minute": minute, "instances": len(some), "bytes": _bytes(some)}
+                               for minute, some in _grouped(rows, lambda one: int(one["at"]) // 60)])  # fmt: skip
 
     @staticmethod
     def _known(db: sa.Connection, uids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -114,3 +140,40 @@ class Ledger:
             for row in db.execute(chosen.where(ARRIVALS.c.uid.in_(uids[at:at + _AT_ONCE]))):
                 found.setdefault(row.uid, {})[row.content] = row.state
         return found
+
+
+def _sums() -> sa.Select:
+    """Sums of all arrivals by study, in the order of `STUDIES`' columns; whatever was kept is to be looked at."""
+    states = [sa.func.sum(sa.case((ARRIVALS.c.state == state, 1), else_=0)).label(state)
+              for state in (KEPT, CONFLICT, ASIDE)]  # fmt: skip
+    kept = sa.func.max(sa.case((ARRIVALS.c.state == KEPT, 1), else_=0)).label("open")
+    return sa.select(ARRIVALS.c.study_uid, *states, sa.func.sum(ARRIVALS.c.size).label("bytes"),
+                     sa.func.max(ARRIVALS.c.at).label("last_at"), kept).group_by(ARRIVALS.c.study_uid)  # fmt: skip
+
+
+@cache
+def _adding(dialect: str) -> tuple[Any, Any]:
+    """Statements that add to a study's sums and to a minute's; built once, for every instance runs them."""
+    study, minute = INSERT[dialect](STUDIES), INSERT[dialect](MINUTES)
+    more = {name: STUDIES.c[name] + study.excluded[name] for name in (KEPT, CONFLICT, ASIDE, "bytes")}
+    more["open"] = sa.case((study.excluded.open == 1, 1), else_=STUDIES.c.open)
+    more["last_at"] = study.excluded.last_at
+    return (study.on_conflict_do_update(index_elements=["study_uid"], set_=more),
+            minute.on_conflict_do_update(index_elements=["minute"], set_={
+                name: MINUTES.c[name] + minute.excluded[name] for name in ("instances", "bytes")}))  # fmt: skip
+
+
+def _sum(study: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    states = {state: sum(one["state"] == state for one in rows) for state in (KEPT, CONFLICT, ASIDE)}
+    return {"study_uid": study, **states, "open": min(states[KEPT], 1), "bytes": _bytes(rows),
+            "last_at": max(one["at"] for one in rows)}  # fmt: skip
+
+
+def _grouped(
+    rows: Iterable[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], Any]
+) -> list[tuple[Any, list[Mapping[str, Any]]]]:
+    return [(value, list(some)) for value, some in groupby(sorted(rows, key=key), key)]
+
+
+def _bytes(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(one["size"] for one in rows)

@@ -55,13 +55,16 @@ class Commitments:
 
     def due(self, now: float) -> list[Commitment]:
         """Return the requests that are to be answered now."""
-        return [one for one in self.all() if one.state == PENDING and one.not_before <= now]
+        return self._found(COMMITMENTS.c.state == PENDING, COMMITMENTS.c.not_before <= now)
 
     def all(self) -> list[Commitment]:
         """Return every request, oldest first."""
+        return self._found()
+
+    def _found(self, *wished: sa.ColumnElement[bool]) -> list[Commitment]:
         chosen = [COMMITMENTS.c[name] for name in Commitment.__dataclass_fields__]
         with self._ledger.reader.connect() as db:
-            rows = db.execute(sa.select(*chosen).order_by(COMMITMENTS.c.changed_at)).mappings().all()
+            rows = db.execute(sa.select(*chosen).where(*wished).order_by(COMMITMENTS.c.changed_at)).mappings().all()
         return [Commitment(**{**row, "asked": tuple((kind, uid) for kind, uid in json.loads(row["asked"]))})
                 for row in rows]  # fmt: skip
 

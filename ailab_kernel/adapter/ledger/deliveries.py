@@ -79,9 +79,9 @@ class Outbox:
         tries, now = one.tries + 1, time.time()
         values = {"state": state, "reason": reason, "tries": tries, "changed_at": now,
                   "not_before": now + wait_s(tries) if state == PENDING else 0.0}  # fmt: skip
+        this = [DELIVERIES.c[name] == getattr(one, name) for name in ("uid", "destination", "work")]
         with self._ledger.engine.begin() as db:
-            db.execute(DELIVERIES.update().where(
-                DELIVERIES.c.uid == one.uid, DELIVERIES.c.destination == one.destination).values(values))
+            db.execute(DELIVERIES.update().where(*this).values(values))
 
     def again(self, work: str) -> int:
         """Let what failed for good be tried again, and return how many those are."""

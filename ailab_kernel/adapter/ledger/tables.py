@@ -1,6 +1,6 @@
 """The tables of an adapter's ledger (SQLAlchemy Core)."""
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
 
 METADATA = MetaData()
 
@@ -38,13 +38,27 @@ WORK = Table(
     Index("work_by_state", "state"),
 )
 
-# How far each study was looked at: its newest arrival then.
-LOOKS = Table(
-    "looks",
+# Sums of the arrivals by study, kept in their transaction; open: it has to be looked at.
+STUDIES = Table(
+    "studies",
     METADATA,
     Column("study_uid", String(64), primary_key=True),
-    Column("seq", Integer, nullable=False),
-    Column("final", Integer, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("conflict", Integer, nullable=False),
+    Column("aside", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("open", Integer, nullable=False),
+    Index("studies_open", "last_at", sqlite_where=text("open = 1"), postgresql_where=text("open = 1")),
+)
+
+# And by minute since 1970, for the curve of the last hour.
+MINUTES = Table(
+    "minutes",
+    METADATA,
+    Column("minute", Integer, primary_key=True),
+    Column("instances", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
 )
 
 DELIVERIES = Table(
@@ -52,7 +66,7 @@ DELIVERIES = Table(
     METADATA,
     Column("uid", String(64), primary_key=True),
     Column("destination", String(60), primary_key=True),
-    Column("work", String(32), nullable=False),
+    Column("work", String(32), primary_key=True),
     Column("path", Text, nullable=False),
     Column("state", String(10), nullable=False),
     Column("tries", Integer, nullable=False),
@@ -73,4 +87,17 @@ COMMITMENTS = Table(
     Column("not_before", Float, nullable=False),
     Column("reason", Text, nullable=False),
     Column("changed_at", Float, nullable=False),
+)
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("transaction", String(128), primary_key=True),
+    Column("caller", String(60), nullable=False),
+    Column("rule", String(60), nullable=False),
+    Column("asked", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("work", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("requests_by_state", "state"),
 )

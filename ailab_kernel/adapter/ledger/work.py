@@ -12,11 +12,12 @@ from ailab_kernel.ground.errors import NotFound, WrongUse
 from ailab_kernel.ground.ids import canonical_json, sha256
 
 from .arrivals import Ledger
-from .tables import ARRIVALS, LOOKS, WORK
+from .tables import STUDIES, WORK
 
 # What may follow what. A person may hold what is not over, and start anew what failed or is held.
 NEXT: Mapping[str, tuple[str, ...]] = {
-    "queued": ("running", "failed", "held"),
+    # queued: back, to wait for off-peak hours; done: more of the study came before it had begun
+    "queued": ("queued", "running", "failed", "held", "done"),
     "running": ("running", "delivering", "done", "failed", "held", "queued"),
     "delivering": ("done", "failed", "held"),
     "done": (),
@@ -24,6 +25,8 @@ NEXT: Mapping[str, tuple[str, ...]] = {
     "held": ("queued", "delivering", "done"),    # done: what was late went out after all
 }
 OPEN = ("queued", "running", "delivering")
+# Literally so: a partial index is taken only where the plan can see the value.
+UNLOOKED = sa.select(STUDIES.c.study_uid, STUDIES.c.kept).where(sa.text("open = 1")).order_by(STUDIES.c.last_at)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Work:
         return self.state == "delivering" or (self.state == "held" and bool(self.told.get("overdue")))
 
 
+def work_of(row: sa.RowMapping) -> Work:
+    """Return the work of a row of the table."""
+    return Work(**{**row, "told": json.loads(row["told"])})
+
+
 def work_id(study_uid: str, rule: str, contents: Sequence[str]) -> str:
     """Return the id of a rule's work on a study with these instances."""
     return sha256(canonical_json([study_uid, rule, sorted(contents)]))[:32]
@@ -94,7 +102,7 @@ class Worklist:
     def _found(self, *wished: sa.ColumnElement[bool]) -> list[Work]:
         with self._ledger.reader.connect() as db:
             rows = db.execute(sa.select(WORK).where(*wished).order_by(WORK.c.made_at, WORK.c.id)).mappings().all()
-        return [Work(**{**row, "told": json.loads(row["told"])}) for row in rows]
+        return [work_of(row) for row in rows]
 
     def move(
         self, piece: str, state: str, *, reason: str = "", deadline_at: float | None = None, **told: Any
@@ -118,6 +126,20 @@ class Worklist:
             db.execute(WORK.update().where(WORK.c.id == piece).values(values))
         return self.get(piece)
 
+    def release(self, piece: str) -> None:
+        """Note that work which waited for its hours was handed to the queue; what is under way already stays so."""
+        with self._ledger.engine.begin() as db:
+            told = db.scalar(sa.select(WORK.c.told).where(WORK.c.id == piece, WORK.c.state == "queued"))
+            if told is not None:
+                body = canonical_json(json.loads(told) | {"waits": False}).decode()
+                db.execute(WORK.update().where(WORK.c.id == piece).values(told=body, reason=""))
+
+    def supersede(self, new: Work) -> None:
+        """End what a rule had queued for less of the same study and nobody has begun."""
+        for one in self.all(study_uid=new.study_uid, rule=new.rule, state="queued"):
+            if "until" in one.told and one.told["until"] < new.told.get("until", 0.0):
+                self.move(one.id, "done", reason=f"more of the study came: {new.id} is done instead")
+
     def hold_overdue(self, now: float) -> list[Work]:
         """Hold what has passed its deadline, and return it."""
         late = self._found(WORK.c.state.in_(OPEN), WORK.c.deadline_at < now)
@@ -126,22 +148,15 @@ class Worklist:
 
     # which studies have to be looked at
     def unlooked(self) -> list[tuple[str, int]]:
-        """Return studies of which something arrived since the last look, or whose last look was not final.
+        """Return studies of which something arrived since the look that settled them, longest quiet first.
 
-        With each comes the number of its newest arrival, for :meth:`looked`.
+        With each comes how many instances it had, for :meth:`settled`.
         """
-        newest = sa.select(ARRIVALS.c.study_uid, sa.func.max(ARRIVALS.c.seq).label("seq")).where(
-            ARRIVALS.c.state == "kept").group_by(ARRIVALS.c.study_uid).subquery()
-        last = LOOKS.c.study_uid == newest.c.study_uid
-        asked = sa.select(newest.c.study_uid, newest.c.seq).outerjoin(LOOKS, last).where(
-            LOOKS.c.seq.is_(None) | (LOOKS.c.seq < newest.c.seq) | (LOOKS.c.final == 0)).order_by(newest.c.seq)
         with self._ledger.reader.connect() as db:
-            return [(row.study_uid, row.seq) for row in db.execute(asked)]
+            return [(row.study_uid, row.kept) for row in db.execute(UNLOOKED)]
 
-    def looked(self, study_uid: str, *, seq: int, final: bool) -> None:
-        """Note that a study was looked at as it stood with its arrival ``seq``, and whether that settles it."""
-        values = {"seq": seq, "final": int(final)}
+    def settled(self, study_uid: str, *, kept: int) -> None:
+        """Note that a look settled a study as it was with so many instances; with more it stays open."""
+        as_it_was = (STUDIES.c.study_uid == study_uid) & (STUDIES.c.kept == kept)
         with self._ledger.engine.begin() as db:
-            changed = db.execute(LOOKS.update().where(LOOKS.c.study_uid == study_uid).values(values))
-            if not changed.rowcount:
-                db.execute(LOOKS.insert().values(study_uid=study_uid, **values))
+            db.execute(STUDIES.update().where(as_it_was).values(open=0))

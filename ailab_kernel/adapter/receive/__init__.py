@@ -3,6 +3,7 @@
 from .association import Limits
 from .callers import Caller, Callers
 from .inbox import Inbox
+from .refusals import Refusals
 from .server import Place, Receiver
 
-__all__ = ["Caller", "Callers", "Inbox", "Limits", "Place", "Receiver"]
+__all__ = ["Caller", "Callers", "Inbox", "Limits", "Place", "Receiver", "Refusals"]

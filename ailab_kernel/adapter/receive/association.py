@@ -11,13 +11,15 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from ailab_kernel.dicom.part10 import IMPLEMENTATION
-from ailab_kernel.ground.errors import AdapterError, CatalogError, PeerGone, ProtocolBroken
+from ailab_kernel.ground.errors import AdapterError, PeerGone, ProtocolBroken
 
 from . import message as dimse
 from . import pdu
+from .callers import ALERTS
 from .contexts import COMMITMENT, SUPPORT, VERIFICATION, answers, is_storage
-from .inbox import Inbox, Incoming, Label, enough_space
+from .inbox import Inbox, Label
 from .stream import Stream
+from .taking import Taking
 
 if TYPE_CHECKING:
     from .callers import Callers
@@ -89,6 +91,8 @@ class Association:
     commit
         Takes the data set of a storage commitment request (PS3.4 J.3.2), its transfer syntax and the caller's AE title;
         returns a status.
+    refused
+        Is told why the peer was turned away.
     """
 
     stream: Stream
@@ -99,6 +103,7 @@ class Association:
     limits: Limits = field(default_factory=Limits)
     admit: Callable[["Association"], bool] = lambda _: True
     commit: Commit | None = None
+    refused: Callable[[str], None] = lambda _: None
     resting: bool = field(default=True, init=False)          # no message is under way
     _left: int = field(default=0, init=False)
 
@@ -138,6 +143,8 @@ class Association:
         no = self.callers.refusal(request, self.address) or (None if self.admit(self) else _BUSY)
         if no:
             self._send(pdu.reject(*no))
+            if no in ALERTS:
+                self.refused(ALERTS[no])
             return False
         given = answers(request.proposals)
         abstract = {one.number: one.abstract for one in request.proposals}
@@ -224,42 +231,14 @@ class Association:
         label = Label(str(request.get(dimse.CLASS, "")), str(request.get(dimse.INSTANCE, "")), syntax, self._sender)
         refusal = dimse.UNKNOWN_CLASS if label.sop_class != abstract or not is_storage(abstract) else (
             0 if self._may_store else dimse.NOT_AUTHORIZED)  # fmt: skip
-        incoming = None if refusal else self._begun(label)
+        taking = Taking(self.inbox, label, refusal=refusal)
         try:
             for part in self._parts(context, self.limits.instance_bytes):
-                incoming = self._written(incoming, part)
-            if refusal:
-                return refusal, ""
-            return (dimse.NO_RESOURCES, "") if incoming is None else self._finished(incoming)
+                taking.write(part)
         except AdapterError:
-            if incoming:
-                incoming.drop()
+            taking.drop()
             raise
-
-    def _begun(self, label: Label) -> Incoming | None:
-        try:
-            return self.inbox.begin(label) if enough_space(self.inbox.folder) else None
-        except OSError:
-            return None
-
-    def _written(self, incoming: Incoming | None, part: memoryview) -> Incoming | None:
-        """Write a part; what cannot be written is dropped, and the rest of the data set is read past."""
-        if incoming is None:
-            return None
-        try:
-            incoming.write(part)
-        except OSError:
-            incoming.drop()
-            return None
-        return incoming
-
-    def _finished(self, incoming: Incoming) -> tuple[int, str]:
-        try:
-            _, misfit = incoming.finish()
-        except (OSError, CatalogError):
-            incoming.drop()
-            return dimse.NO_RESOURCES, ""
-        return (misfit.status, misfit.reason) if misfit else (dimse.SUCCESS, "")
+        return taking.finish()
 
     def _other(self, context: int, request: dimse.Command, data: bytes) -> tuple[int, str]:
         (abstract, syntax), field_ = self._contexts[context], int(request[dimse.FIELD])

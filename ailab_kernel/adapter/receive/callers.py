@@ -8,6 +8,9 @@ from .pdu import APPLICATION, Request
 
 # A-ASSOCIATE-RJ: result, source, reason (PS3.8 table 9-21).
 _PROTOCOL, _APPLICATION, _CALLING, _CALLED = (1, 2, 2), (1, 1, 2), (1, 1, 3), (1, 1, 7)
+STRANGER, WRONG_TITLE = "nobody who is known calls so from there", "another AE title was called"
+# What of it is a matter for the audit trail.
+ALERTS = {_CALLING: STRANGER, _CALLED: WRONG_TITLE}
 
 
 @dataclass(frozen=True)

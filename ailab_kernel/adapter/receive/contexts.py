@@ -24,7 +24,7 @@ def answers(proposals: tuple[Proposal, ...]) -> list[Answer]:
 def _answer(one: Proposal) -> Answer:
     if not is_storage(one.abstract) and one.abstract not in (VERIFICATION, COMMITMENT):
         return Answer(one.number, _NO_CLASS)
-    known = [syntax for syntax in one.syntaxes if _is_syntax(syntax)]
+    known = [syntax for syntax in one.syntaxes if is_syntax(syntax)]
     # Implicit VR forgets the VRs of private attributes: taken only where nothing better is offered.
     chosen = _EXPLICIT if known[:1] == [_IMPLICIT] and _EXPLICIT in known else next(iter(known), "")
     return Answer(one.number, _ACCEPTED, chosen) if chosen else Answer(one.number, _NO_SYNTAX)
@@ -40,5 +40,6 @@ def is_storage(uid: str) -> bool:
 
 
 @cache
-def _is_syntax(uid: str) -> bool:
+def is_syntax(uid: str) -> bool:
+    """Whether a transfer syntax is one that a file may have."""
     return UID_dictionary.get(uid, ("", ""))[1] == "Transfer Syntax" and not uid.startswith(_LIVE)

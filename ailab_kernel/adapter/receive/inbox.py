@@ -23,7 +23,8 @@ from ailab_kernel.dicom.part10 import file_head
 from ailab_kernel.ground.errors import AilabError
 from ailab_kernel.ground.store import sync_folder
 
-from .look import Misfit, look
+from .look import Misfit, Seen, look
+from .message import OTHER_CLASS
 
 KEPT_FOLDER, ASIDE_FOLDER, INCOMING = "kept", "aside", ".incoming"
 _HEAD_BYTES = 1 << 16                          # of a data set, looked at before its file is read
@@ -155,8 +156,15 @@ class Incoming:
         while part:
             part = part[os.write(self._handle, part):]
 
-    def finish(self) -> tuple[str, Misfit | None]:
+    def finish(self, *, study_uid: str = "", misfit: Misfit | None = None) -> tuple[str, Misfit | None]:
         """Make the instance durable, write it down, and return its state and what is wrong with it, if anything.
+
+        Parameters
+        ----------
+        study_uid
+            Study that it must belong to; empty: any.
+        misfit
+            What is known to be wrong with it; it is then not looked at.
 
         Raises
         ------
@@ -167,9 +175,12 @@ class Incoming:
             os.fsync(self._handle)
         os.close(self._handle)
         self._handle = -1
-        found = look(self._part10 + self._head, self._path, size=len(self._part10) + self.size)
+        found = Seen(misfit=misfit) if misfit else look(
+            self._part10 + self._head, self._path, size=len(self._part10) + self.size)
         misfit = found.misfit or (None if (found.uid, found.sop_class) == (self.label.uid, self.label.sop_class)
                                   else Misfit.other(found.uid == self.label.uid))  # fmt: skip
+        if misfit is None and study_uid not in ("", found.study_uid):
+            misfit = Misfit(OTHER_CLASS, "of another study than the request names")
         content = self._hash.hexdigest()
         state = self._named(content, ASIDE if misfit else "kept")
         arrival = Arrival(self.label.uid[:64], content, found.study_uid, found.series_uid, self.label.sop_class[:64],
@@ -205,5 +216,10 @@ def _make_places(folder: Path) -> None:
 
 def enough_space(folder: Path) -> bool:
     """Whether there is room for another instance and its line in the ledger."""
+    return free_space(folder) > _RESERVE
+
+
+def free_space(folder: Path) -> int:
+    """Return how many bytes are left where a folder is."""
     found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize > _RESERVE
+    return found.f_bavail * found.f_frsize

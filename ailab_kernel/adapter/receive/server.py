@@ -11,8 +11,9 @@ from typing import Self
 from ailab_kernel.ground.errors import SettingsError
 
 from .association import Association, Commit, Limits
-from .callers import Callers
+from .callers import STRANGER, Callers
 from .inbox import Inbox
+from .refusals import Refusals
 from .stream import Stream
 
 _STACK_BYTES = 512 << 10
@@ -52,14 +53,16 @@ class Receiver:
         What one peer may cost.
     commit
         See `Association`; None: storage commitment is refused.
+    refusals
+        Is told who was turned away.
     """
 
     def __init__(
         self, place: Place, inbox: Inbox, callers: Callers, *, limits: Limits | None = None,
-        commit: Commit | None = None,
+        commit: Commit | None = None, refusals: Refusals | None = None,
     ) -> None:  # fmt: skip
         self._place, self._inbox, self._callers, self._limits = place, inbox, callers, limits or Limits()
-        self._commit = commit
+        self._commit, self._refusals = commit, refusals
         self._opening: OrderedDict[socket.socket, None] = OrderedDict()
         self._open: set[Association] = set()
         self._threads: set[threading.Thread] = set()
@@ -108,6 +111,7 @@ class Receiver:
                     self._begin(self._secured(sock), address)
                 else:
                     _hang_up(sock)
+                    self._refused(address, STRANGER)
             except OSError:                    # closed, out of descriptors, or the peer is gone already
                 continue
 
@@ -129,18 +133,25 @@ class Receiver:
 
     def _serve(self, sock: socket.socket, address: str) -> None:
         one = Association(Stream(sock), address, self._inbox, self._callers, limits=self._limits, admit=self._admit,
-                          commit=self._commit)  # fmt: skip
+                          commit=self._commit, refused=lambda why: self._refused(address, why))  # fmt: skip
         try:
-            with suppress(OSError):            # an SSLError is one
-                if isinstance(sock, ssl.SSLSocket):
-                    sock.do_handshake()
-                one.serve()
+            if isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
+            one.serve()
+        except ssl.SSLError as error:
+            self._refused(address, f"TLS: {str(error.reason or 'broken').lower().replace('_', ' ')}")
+        except OSError:                        # gone, or silent
+            pass
         finally:
             _hang_up(sock)
             with self._lock:
                 self._opening.pop(sock, None)
                 self._open.discard(one)
                 self._threads.discard(threading.current_thread())
+
+    def _refused(self, address: str, why: str) -> None:
+        if self._refusals:
+            self._refusals.note("dimse", address, why=why)
 
     def _admit(self, one: Association) -> bool:
         """Count an association in; False when as many are open as there may be."""

@@ -3,19 +3,25 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ailab_kernel.adapter.receive import Caller, Callers
+from ailab_kernel.adapter.telling import SCHEMES
+from ailab_kernel.context import FhirServer, Kind
 from ailab_kernel.ground.errors import SettingsError
 
 from .conditions import Condition, Wished, condition
+from .doors import Act, Bearer, Tls, WebDoor, check_secrecy
+from .hours import Hours
 
 FILE = "adapter.toml"
 Priority = Literal["urgent", "normal", "off-peak"]
 Choice = Literal["most-instances", "newest", "all"]
+_Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 
 
@@ -40,10 +46,15 @@ class Completeness:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where results go: an archive's URL."""
+    """Where results go: an archive's URL, or a reporting system's (`telling.tell`)."""
 
     name: str
     url: str
+
+    @property
+    def tells(self) -> bool:
+        """Whether it is a reporting system, which gets a report and no objects."""
+        return self.url.partition("://")[0] in SCHEMES
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class Rule:
         Names of the destinations of its results.
     minutes
         Until it must have ended; then it is held, and says so.
+    hold_when
+        Codes or names by kind: where one of them is known of the patient, a person looks before it runs.
     """
 
     name: str
@@ -78,16 +91,33 @@ class Rule:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     send: tuple[str, ...] = ()
     minutes: float = 60.0
+    hold_when: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that ``adapter.toml`` says."""
+    """Everything that ``adapter.toml`` says.
+
+    Attributes
+    ----------
+    tls
+        Of the DIMSE door; None: plain.
+    web
+        The web's door; None: there is none.
+    hours
+        When work of the priority ``off-peak`` may run; None: whenever nothing else waits.
+    context
+        Who knows more of a patient, and is permitted to be asked; None: nobody is.
+    """
 
     listen: tuple[str, int]
     callers: Callers
     destinations: tuple[Destination, ...]
     rules: tuple[Rule, ...]
+    tls: Tls | None = None
+    web: WebDoor | None = None
+    hours: Hours | None = None
+    context: FhirServer | None = None
 
 
 class _Strict(BaseModel):
@@ -123,11 +153,48 @@ class _RuleTable(_Strict):
     parameters: dict[str, Any] = {}
     send: tuple[str, ...] = ()
     minutes: Annotated[float, Field(gt=0)] = 60.0
+    hold_when: dict[Kind, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+
+
+class _ContextTable(_Strict):
+    fhir: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    patient_system: str
+    token: str = ""
+    ca: str = ""
+    permitted_by: Annotated[str, Field(min_length=3)]      # who allowed it: not optional
+
+
+class _TlsTable(_Strict):
+    cert: str
+    key: str
+    ca: str = ""
+
+
+class _BearerTable(_Strict):
+    name: _Name
+    token: str
+    may: Annotated[tuple[Act, ...], Field(min_length=1)]
+
+
+class _WebTable(_Strict):
+    listen: str = "127.0.0.1:8443"
+    tls: _TlsTable | None = None
+    bearer: tuple[_BearerTable, ...] = ()
+
+
+class _HoursTable(_Strict):
+    first: _Clock
+    last: _Clock
+    weekend: bool = False
 
 
 class _PlanTable(_Strict):
     ae: Annotated[str, Field(min_length=1, max_length=16)] = "AILAB"
     listen: str = "127.0.0.1:11112"
+    tls: _TlsTable | None = None
+    web: _WebTable | None = None
+    hours: _HoursTable | None = None
+    context: _ContextTable | None = None
     caller: tuple[_CallerTable, ...] = ()
     destination: tuple[_DestinationTable, ...] = ()
     rule: tuple[_RuleTable, ...] = ()
@@ -157,7 +224,47 @@ def read_plan(path: Path) -> Plan:
     destinations = tuple(Destination(one.name, one.url) for one in table.destination)
     rules = tuple(_rule(path, one) for one in table.rule)
     _check(path, [one.name for one in destinations], rules)
-    return Plan(_place(path, table.listen), Callers(table.ae, known), destinations, rules)
+    blind = next((one.name for one in rules if one.hold_when and table.context is None), None)
+    if blind:
+        msg = f"{path.name}: rule {blind} has hold_when; name in [context] whom to ask, and who permitted it"
+        raise SettingsError(msg)
+    return Plan(_place(path, "listen", table.listen), Callers(table.ae, known), destinations, rules,
+                tls=_tls("tls", table.tls), web=_web(path, table.web), hours=_hours(table.hours),
+                context=_context(table.context))  # fmt: skip
+
+
+def _context(table: _ContextTable | None) -> FhirServer | None:
+    return FhirServer(table.fhir, table.patient_system, table.token, table.ca) if table else None
+
+
+def _hours(table: _HoursTable | None) -> Hours | None:
+    if table is None:
+        return None
+    return Hours(time.fromisoformat(table.first), time.fromisoformat(table.last), table.weekend)
+
+
+def _tls(where: str, table: _TlsTable | None) -> Tls | None:
+    return Tls(where, **table.model_dump()) if table else None
+
+
+def _web(path: Path, table: _WebTable | None) -> WebDoor | None:
+    if table is None:
+        return None
+    bearers = tuple(Bearer(one.name, one.token, frozenset(one.may)) for one in table.bearer)
+    door = WebDoor(*_place(path, "web.listen", table.listen), bearers, _tls("web.tls", table.tls))
+    names = [one.name for one in bearers]
+    try:
+        check_secrecy(door)
+    except SettingsError as error:
+        msg = f"{path.name}: {error}"
+        raise SettingsError(msg) from None
+    if len(set(names)) < len(names):
+        msg = f"{path.name}: two of web.bearer have the same name; give each its own"
+        raise SettingsError(msg)
+    return door
+
+
+_AS_TOLD = ("run", "choose", "priority", "parameters", "send", "minutes", "hold_when")
 
 
 def _rule(path: Path, table: _RuleTable) -> Rule:
@@ -167,7 +274,7 @@ def _rule(path: Path, table: _RuleTable) -> Rule:
     except SettingsError as error:
         msg = f"{path.name}: rule {table.name}: {error}"
         raise SettingsError(msg) from None
-    rest = {name: getattr(table, name) for name in ("run", "choose", "priority", "parameters", "send", "minutes")}
+    rest = {name: getattr(table, name) for name in _AS_TOLD}
     return Rule(table.name, when, series, complete=Completeness(**table.complete.model_dump()), **rest)
 
 
@@ -193,9 +300,9 @@ def _network(path: Path, address: str) -> str:
         raise SettingsError(msg) from None
 
 
-def _place(path: Path, text: str) -> tuple[str, int]:
+def _place(path: Path, what: str, text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        msg = f"{path.name}: listen = {text!r} is no place; write listen = \"127.0.0.1:11112\""
+        msg = f"{path.name}: {what} = {text!r} is no place; write listen = \"127.0.0.1:11112\""
         raise SettingsError(msg)
     return host.strip("[]"), int(port)

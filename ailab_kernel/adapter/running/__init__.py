@@ -2,7 +2,8 @@
 
 from .courier import Courier
 from .dispatcher import Dispatcher
+from .ready import check
 from .serving import Adapter
 from .worker import again, run_work, submit
 
-__all__ = ["Adapter", "Courier", "Dispatcher", "again", "run_work", "submit"]
+__all__ = ["Adapter", "Courier", "Dispatcher", "again", "check", "run_work", "submit"]

@@ -1,7 +1,7 @@
 """Takes results to their destinations: each on its own, so that one that is down keeps no other waiting.
 
 An archive is asked before and after every store (`archives.storing`): what it lists is confirmed, and nothing is sent
-to it twice under one UID.
+to it twice under one UID. A reporting system confirms by its answer; what is told twice has the same identifier.
 """
 
 import time
@@ -12,9 +12,10 @@ from pathlib import Path
 from ailab_kernel.adapter.ledger import Delivery, Ledger, Outbox, Worklist
 from ailab_kernel.adapter.ledger.deliveries import CONFIRMED, DEAD, PENDING
 from ailab_kernel.adapter.rules import Destination
+from ailab_kernel.adapter.telling import Report, tell
 from ailab_kernel.archives.archive import open_archive
 from ailab_kernel.dicom.parsing import read_dataset
-from ailab_kernel.ground.errors import ArchiveError, ArchiveUnreachable
+from ailab_kernel.ground.errors import ArchiveError, ArchiveUnreachable, SettingsError
 
 _TRIES = 5                                     # of what a destination refuses; one that is away is tried on and on
 
@@ -43,25 +44,13 @@ class Courier:
                    if worklist.get(work).may_leave}  # fmt: skip
         confirmed = 0
         for parcel in by_work.values():
-            reasons = self._sent(destination, parcel)
+            reasons = (_told if destination.tells else _sent)(destination, parcel)
             for one in parcel:
                 reason, lasting = reasons.get(one.uid, ("", False))
                 state = CONFIRMED if not reason else DEAD if lasting and one.tries + 1 >= _TRIES else PENDING
                 outbox.settle(one, state, reason=reason)
                 confirmed += state == CONFIRMED
         return confirmed
-
-    @staticmethod
-    def _sent(destination: Destination, parcel: list[Delivery]) -> dict[str, tuple[str, bool]]:
-        """Send objects and return why some were not taken, by UID, and whether more tries may be in vain."""
-        try:
-            datasets = [read_dataset(Path(one.path)) for one in parcel]
-            done = open_archive(destination.url).store(datasets)
-        except ArchiveUnreachable as error:
-            return {one.uid: (str(error), False) for one in parcel}
-        except ArchiveError as error:
-            return {one.uid: (str(error), True) for one in parcel}
-        return {one.what: (one.reason, True) for one in done.refused}
 
     def _settle(self) -> None:
         worklist, outbox = Worklist(self.ledger), Outbox(self.ledger)
@@ -72,3 +61,28 @@ class Courier:
                 worklist.move(work.id, "done")
             elif dead and work.state == "delivering":
                 worklist.move(work.id, "failed", reason=f"{dead[0].destination} does not take it: {dead[0].reason}")
+
+
+def _sent(destination: Destination, parcel: list[Delivery]) -> dict[str, tuple[str, bool]]:
+    """Send objects and return why some were not taken, by UID, and whether more tries may be in vain."""
+    try:
+        datasets = [read_dataset(Path(one.path)) for one in parcel]
+        done = open_archive(destination.url).store(datasets)
+    except ArchiveUnreachable as error:
+        return {one.uid: (str(error), False) for one in parcel}
+    except ArchiveError as error:
+        return {one.uid: (str(error), True) for one in parcel}
+    return {one.what: (one.reason, True) for one in done.refused}
+
+
+def _told(destination: Destination, parcel: list[Delivery]) -> dict[str, tuple[str, bool]]:
+    """Tell a reporting system; as `_sent`."""
+    reasons = {}
+    for one in parcel:
+        try:
+            tell(destination.url, Report.read(Path(one.path)))
+        except ArchiveUnreachable as error:
+            reasons[one.uid] = (str(error), False)
+        except (ArchiveError, SettingsError) as error:
+            reasons[one.uid] = (str(error), True)
+    return reasons

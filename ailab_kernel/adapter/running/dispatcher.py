@@ -33,7 +33,7 @@ class Dispatcher:
         """Look at every study that needs it and return the work that came of it."""
         now = time.time() if now is None else now
         worklist, made = Worklist(self.inbox.ledger), list[Work]()
-        for study_uid, seq in worklist.unlooked():
+        for study_uid, kept in worklist.unlooked():
             facts = facts_of(self.inbox, study_uid)
             if facts is None:
                 continue
@@ -41,8 +41,10 @@ class Dispatcher:
             offered = [worklist.offer(one) for one in found]
             for one in offered:
                 if one.state == "queued":
+                    worklist.supersede(one)
                     self.submit(one)
-            worklist.looked(study_uid, seq=seq, final=final)
+            if final:
+                worklist.settled(study_uid, kept=kept)
             made += offered
         worklist.hold_overdue(now)
         return made
@@ -72,8 +74,9 @@ class Dispatcher:
     @staticmethod
     def _work(rule: Rule, facts: StudyFacts, one: Judgement, now: float, *, state: str, reason: str = "") -> Work:
         contents = [content for series in facts.series if series.uid in one.series for content in series.contents]
+        told = {"series": list(one.series), "instances": len(contents), "until": facts.last_at}
         return Work(work_id(facts.uid, rule.name, contents), facts.uid, rule.name, state, reason, now, now,
-                    now + rule.minutes * 60, {"series": list(one.series), "instances": len(contents)})  # fmt: skip
+                    now + rule.minutes * 60, told)  # fmt: skip
 
     @staticmethod
     def _none(facts: StudyFacts, now: float) -> Work:

@@ -22,35 +22,41 @@ def perform(payload: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON values: ``objects`` (UID and path of each result), ``report`` (id), ``seconds`` by stage.
+        JSON values: ``objects`` (UID and path of each result), ``report`` (id), ``seconds`` by stage, ``model``
+        (reference) and ``findings`` (label, code value, scheme and meaning, ml).
     """
     workspace = open_workspace(home=payload["home"], archive=payload["archive"])
     folder = Path(payload["archive"].removeprefix("folder:"))
     run = _infer if payload["run"] == INFER else _report
-    report, seconds = run(workspace, payload)
+    done = run(workspace, payload)
     made = sorted(path for path in folder.glob("*/*/*.dcm") if path.parent.name not in payload["series"])
-    return {"objects": [[path.stem, str(path)] for path in made], "report": report, "seconds": seconds}
+    return {"objects": [[path.stem, str(path)] for path in made], "report": "", "model": "", "findings": [], **done}
 
 
-def _infer(workspace: Workspace, payload: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
+def _infer(workspace: Workspace, payload: Mapping[str, Any]) -> dict[str, Any]:
     from ailab_kernel.inference.series import infer_series, prepare
     from ailab_kernel.models import Models
+    from ailab_kernel.recipes import find
 
     model = payload["parameters"].get("model", "")
     if not model:
         msg = "the rule names no model; write parameters = {model = \"heart-wall@champion\"}"
         raise ParameterError(msg)
-    digest = Models(workspace.catalog).get(model).digest
-    prepare(workspace, digest)
-    page, seconds = bool(payload["parameters"].get("page", True)), dict[str, float]()
+    bundle = Models(workspace.catalog).get(model)
+    prepare(workspace, bundle.digest)
+    codes = {label.name: label.code for label in find(bundle.recipe).labels}
+    page, seconds, findings = bool(payload["parameters"].get("page", True)), dict[str, float](), []
     for uid in payload["series"]:
-        for stage, took in infer_series(workspace, digest, uid, page=page)["seconds"].items():
+        done = infer_series(workspace, bundle.digest, uid, page=page)
+        for stage, took in done["seconds"].items():
             seconds[stage] = round(seconds.get(stage, 0.0) + took, 4)
-    return "", seconds
+        findings += [[name, codes[name].value, codes[name].scheme, codes[name].meaning, volume]
+                     for name, volume in done["volumes_ml"].items()]  # fmt: skip
+    return {"seconds": seconds, "model": bundle.ref, "findings": findings}
 
 
-def _report(workspace: Workspace, payload: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
+def _report(workspace: Workspace, payload: Mapping[str, Any]) -> dict[str, Any]:
     from ailab_kernel.reports import recorded
 
     made = recorded(workspace, payload["run"], {**payload["parameters"], "series": payload["series"]})
-    return made.id, {"report": float(made.manifest["seconds"])}
+    return {"report": made.id, "seconds": {"report": float(made.manifest["seconds"])}}

@@ -9,16 +9,24 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from ailab_kernel.adapter.place import inbox_of
-from ailab_kernel.adapter.receive import Place, Receiver
-from ailab_kernel.adapter.rules import Plan, read_plan
+from ailab_kernel.adapter.receive import Place, Receiver, Refusals
+from ailab_kernel.adapter.rules import Plan
 from ailab_kernel.ground.errors import AilabError
 from ailab_kernel.workspace import Workspace
 
+from .caution import Caution
+from .counting import Listed
 from .courier import Courier
 from .dispatcher import Dispatcher
+from .errands import Errands
 from .notary import Notary
-from .worker import submit
+from .overseer import Overseer
+from .pressing import Gate
+from .ready import check
+from .worker import again, jobs_of, submit
 
 _ROUND_S = 1.0
 _log = logging.getLogger(__name__)
@@ -38,17 +46,16 @@ class Adapter:
     """
 
     def __init__(self, workspace: Workspace, plan: Path, *, workers: int = 1) -> None:
-        self.plan: Plan = read_plan(plan)
+        self.plan: Plan = check(plan)
         self._workspace, self._path = workspace, plan
         self._ended = threading.Event()
         self._open = ExitStack()
         with ExitStack() as opened:
             self.inbox = opened.enter_context(inbox_of(workspace))
-            host, port = self.plan.listen
-            notary = Notary(self.inbox, self.plan.callers)
-            receiver = opened.enter_context(
-                Receiver(Place(host, port), self.inbox, self.plan.callers, commit=notary.take))
-            self.port = receiver.port
+            notary, refusals = Notary(self.inbox, self.plan.callers), Refusals(workspace.catalog.audit)
+            self.port = opened.enter_context(Receiver(
+                self._place(), self.inbox, self.plan.callers, commit=notary.take, refusals=refusals)).port
+            self.web_port = self._web(opened, refusals)
             threads = [threading.Thread(target=self._rounds, args=(notary,), daemon=True)]
             threads += [threading.Thread(target=self._worker, args=(number,), daemon=True) for number in range(workers)]
             for thread in threads:
@@ -63,16 +70,37 @@ class Adapter:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    def _web(self, opened: ExitStack, refusals: Refusals) -> int:
+        """Open the web's door and return its port; 0 where the plan has none."""
+        door = self.plan.web
+        if door is None:
+            return 0
+        from ailab_kernel.adapter.web import Desk, WebServer
+
+        once_more = partial(again, self._workspace, self.inbox.ledger, plan=self._path)
+        desk = Desk(self.inbox, self.plan, door.tokens(), refusals, once_more, self._workspace.catalog.audit)
+        return opened.enter_context(WebServer(door, desk)).port
+
+    def _place(self) -> Place:
+        tls = self.plan.tls
+        return Place(*self.plan.listen, tls=tls.context() if tls else None)
+
     def _rounds(self, notary: Notary) -> None:
         """Look, deliver and vouch, over and over; an error is told and tried again, it ends nothing."""
-        dispatcher = Dispatcher(self.inbox, self.plan, partial(submit, self._workspace, self._path))
+        gate = Gate(self.inbox.ledger, self.plan, partial(submit, self._workspace, self._path))
+        caution = Caution(self.inbox, self.plan, gate.submit, self._workspace.catalog.audit)
+        dispatcher = Dispatcher(self.inbox, self.plan, caution, Listed(self.plan.destinations))
         courier = Courier(self.inbox.ledger, self.plan.destinations)
+        errands = Errands(self.inbox.ledger, self.plan, caution)
+        overseer = Overseer(self.inbox.ledger, jobs_of(self._workspace))
         while not self._ended.wait(_ROUND_S):
-            for step in (dispatcher.look, courier.round, notary.round):
+            for step in (errands.round, dispatcher.look, gate.round, overseer.round, courier.round, notary.round):
                 try:
                     step()
                 except AilabError as error:
                     _log.warning("%s", error)
+                except (SQLAlchemyError, OSError) as error:      # a full disk, a database that is away
+                    _log.warning("%s could not be done now (%s)", step.__qualname__, type(error).__name__)
 
     def _worker(self, number: int) -> None:
         """Keep one worker process alive."""

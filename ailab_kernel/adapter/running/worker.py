@@ -4,39 +4,57 @@ What may take a process down (a decoder, a model, a report) runs in a child. A r
 folder, the inference's record, the results by UID.
 """
 
-import os
+import atexit
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ailab_kernel.adapter.ledger import KEPT, Ledger, Outbox, Work, Worklist
+from pydicom import dcmread
+
+from ailab_kernel.adapter.ledger import Ledger, Outbox, Work, Worklist
 from ailab_kernel.adapter.place import folder_of, inbox_of
-from ailab_kernel.adapter.receive import Inbox
-from ailab_kernel.adapter.rules import Plan, Priority, Rule, read_plan
-from ailab_kernel.ground.errors import ChildDied, JobError, NotFound
+from ailab_kernel.adapter.rules import Plan, Rule, read_plan
+from ailab_kernel.adapter.telling import Finding, report_of
+from ailab_kernel.dicom.codes import Code
+from ailab_kernel.ground.errors import ArchiveError, ChildDied, DicomError, JobError, NotFound, SettingsError
 from ailab_kernel.work.child import Child, Limits
 from ailab_kernel.work.jobs import Jobs
 from ailab_kernel.workspace import Workspace, open_workspace
 
+from .gathering import gathered
+from .pressing import priority_of, wait, waits_until
+
 KIND = "adapter"
 TRIES = 3
-PRIORITIES: Mapping[Priority, int] = {"urgent": 1, "normal": 10, "off-peak": 100}
+# What kills a process kills the child (`_performed`): a worker dies of something else, and its job is not to blame.
+_DEATHS = 1000
+_FAILS = (JobError, NotFound, ArchiveError, DicomError, SettingsError)
 _FIRST_WAIT_S = 1.0
 _PERFORM = "ailab_kernel.adapter.running.perform:perform"
 
 
 def jobs_of(workspace: Workspace) -> Jobs:
     """Return the lab's queue, as far as it is the adapter's."""
-    return Jobs(workspace.jobs_url, kinds={KIND: "ailab_kernel.adapter.running.worker:run_work"})
+    return Jobs(workspace.jobs_url, kinds={KIND: "ailab_kernel.adapter.running.worker:run_work"}, tries=_DEATHS)
 
 
 def submit(workspace: Workspace, plan: Path, work: Work) -> None:
-    """Queue a piece of work; the same piece queued again is the same job, unless it was sent back by a person."""
+    """Queue a piece of work; queued again it is the same job, unless a person or its hours had sent it back."""
     payload = {"home": str(workspace.home), "plan": str(plan.absolute()), "work": work.id}
-    priority = next((PRIORITIES[one.priority] for one in read_plan(plan).rules if one.name == work.rule), 0)
-    jobs_of(workspace).submit(KIND, payload, key=f"{work.id} {work.told.get('round', 0)}", priority=priority)
+    priority = priority_of(read_plan(plan), work)
+    jobs_of(workspace).submit(KIND, payload, key=_key(work), priority=priority)
+
+
+def job_of(work: Work) -> str:
+    """Return the id of the job that does a piece of work."""
+    return Jobs.id_of(KIND, _key(work))
+
+
+def _key(work: Work) -> str:
+    return f"{work.id} {work.told.get('round', 0)}" + (f" {work.told['waited']}" if "waited" in work.told else "")
 
 
 def again(workspace: Workspace, ledger: Ledger, piece: str, *, plan: Path) -> Work:
@@ -74,15 +92,20 @@ def run_work(payload: Mapping[str, Any]) -> dict[str, Any]:
         work = worklist.get(payload["work"])
         if work.state not in ("queued", "running"):
             return {"state": work.state}       # held meanwhile, or a killed worker had come to the end
+        now = time.time()
+        if work.state == "queued" and waits_until(plan, work, now=now) > now:
+            return {"state": wait(inbox.ledger, plan, work, now=now).state}      # its hours ended while it was queued
         worklist.move(work.id, "running")
         try:
             rule = _rule(plan, work)
-            folder = _study_folder(workspace, inbox, work)
+            folder = folder_of(workspace) / "work" / work.id
+            series = gathered(inbox, plan, work, rule=rule, folder=folder)
+            work = worklist.move(work.id, "running", series=series)
             done = _performed(workspace, rule, work, folder)
-        except (JobError, NotFound) as error:
+        except _FAILS as error:
             worklist.move(work.id, "failed", reason=str(error))
             raise
-        return _finish(inbox.ledger, work, rule, done)
+        return _finish(inbox.ledger, work, plan=plan, rule=rule, done=done)
 
 
 def _rule(plan: Plan, work: Work) -> Rule:
@@ -91,18 +114,6 @@ def _rule(plan: Plan, work: Work) -> Rule:
         msg = f"rule {work.rule} is no longer in the plan; put it back, or leave this work as failed"
         raise NotFound(msg)
     return found
-
-
-def _study_folder(workspace: Workspace, inbox: Inbox, work: Work) -> Path:
-    """A folder archive with the series that are worked on: links to what was received, no copies."""
-    folder = folder_of(workspace) / "work" / work.id
-    wanted = set(work.told["series"])
-    for one in inbox.ledger.arrivals(study_uid=work.study_uid, state=KEPT):
-        place = folder / one.study_uid / one.series_uid / f"{one.uid}.dcm"
-        if one.series_uid in wanted and not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(inbox.path(one.content), place)
-    return folder
 
 
 def _performed(workspace: Workspace, rule: Rule, work: Work, folder: Path, *, tried: int = 1) -> dict[str, Any]:
@@ -121,12 +132,32 @@ def _performed(workspace: Workspace, rule: Rule, work: Work, folder: Path, *, tr
 
 @cache
 def _child() -> Child:
-    return Child()
+    child = Child()
+    atexit.register(child.close)               # it is kept from work to work, and ends with this process
+    return child
 
 
-def _finish(ledger: Ledger, work: Work, rule: Rule, done: Mapping[str, Any]) -> dict[str, Any]:
-    worklist = Worklist(ledger)
-    Outbox(ledger).put(work.id, [(uid, Path(path)) for uid, path in done["objects"]], rule.send)
-    state = "delivering" if rule.send and done["objects"] else "done"
-    worklist.move(work.id, state, seconds=done["seconds"], report=done["report"], objects=len(done["objects"]))
+def _finish(ledger: Ledger, work: Work, *, plan: Plan, rule: Rule, done: Mapping[str, Any]) -> dict[str, Any]:
+    """Put results and, for reporting systems, the report on their way."""
+    names = work.told.get("send", rule.send)
+    systems = {one.name for one in plan.destinations if one.tells} & set(names)
+    objects, outbox = [(uid, Path(path)) for uid, path in done["objects"]], Outbox(ledger)
+    outbox.put(work.id, objects, [name for name in names if name not in systems])
+    if objects and systems:
+        outbox.put(work.id, [_report(work, objects, done)], sorted(systems))
+    state = "delivering" if names and objects else "done"
+    Worklist(ledger).move(work.id, state, seconds=done["seconds"], report=done["report"], objects=len(objects))
     return {"state": state}
+
+
+def _report(work: Work, objects: list[tuple[str, Path]], done: Mapping[str, Any]) -> tuple[str, Path]:
+    """Write what reporting systems are told beside the results and return its UID and file."""
+    header = dcmread(objects[0][1], stop_before_pixels=True)       # a result has its study's patient and numbers
+    findings = [Finding(name, Code(value, scheme, meaning), volume)
+                for name, value, scheme, meaning, volume in done.get("findings", ())]  # fmt: skip
+    told = report_of(work.id, header, model=done.get("model", ""), when=datetime.now(UTC), findings=findings,
+                     objects=[uid for uid, _ in objects])  # fmt: skip
+    path = objects[0][1].parents[2] / "report.json"
+    if not path.is_file():                     # after a kill it says what it said
+        told.save(path)
+    return told.uid, path
