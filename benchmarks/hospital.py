@@ -54,7 +54,8 @@ series = {{Modality = "CT"}}
 complete = {{quiet_s = 3}}
 send = ["pacs"]
 """
-SERVE = "import sys; sys.argv = ['ailab', 'adapter', 'serve']; from ailab_kernel.cli.main import main; main()"
+SERVE = ("import sys; sys.argv = ['ailab', 'adapter', 'serve', '--workers', sys.argv[1]]; "
+         "from ailab_kernel.cli.main import main; main()")  # fmt: skip
 GRACE_S = 600.0
 RESULTS = ("SEG", "SR", "DOC")
 
@@ -110,6 +111,7 @@ class Day:
     pacs: Orthanc
     gate: Gate
     chance: random.Random
+    workers: int = 1
     server: subprocess.Popen = None
     sent: dict[str, str] = field(default_factory=dict)           # StudyInstanceUID, how it was sent
     faults: Counter = field(default_factory=Counter)
@@ -122,8 +124,8 @@ class Day:
         began = time.monotonic()
         ours = {"AILAB_HOME": str(self.folder / "lab"), "TCP_NODELAY": "1"}
         with (self.folder / "adapter.log").open("a") as log:
-            self.server = subprocess.Popen([sys.executable, "-c", SERVE], cwd=self.folder, text=True, stderr=log,
-                                           stdout=subprocess.PIPE, env=os.environ | ours)  # fmt: skip
+            self.server = subprocess.Popen([sys.executable, "-c", SERVE, str(self.workers)], cwd=self.folder, text=True,
+                                           stderr=log, stdout=subprocess.PIPE, env=os.environ | ours)  # fmt: skip
         assert "receives" in self.server.stdout.readline(), (self.folder / "adapter.log").read_text()
         self.ready_s.append(time.monotonic() - began)
 
@@ -281,7 +283,7 @@ FAULTS = (kill_adapter, kill_child, _gate("closed"), _gate("silent"), _gate("cut
 # ---- the day ----
 
 @contextmanager
-def hospital(folder: Path, seed: int) -> Iterator[Day]:
+def hospital(folder: Path, seed: int, workers: int = 1) -> Iterator[Day]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (
@@ -290,7 +292,7 @@ def hospital(folder: Path, seed: int) -> Iterator[Day]:
     ):
         url = f"dicomweb+http://127.0.0.1:{gate.port}/dicom-web?timeout=10"
         (folder / "adapter.toml").write_text(PLAN.format(port=port, url=url))
-        day = Day(folder, port, pacs, gate, random.Random(seed))
+        day = Day(folder, port, pacs, gate, random.Random(seed), workers)
         day.serve()
         try:
             yield day
@@ -315,9 +317,9 @@ def send_all(day: Day, minutes: float, rate: float) -> None:
         one.join()
 
 
-def break_things(day: Day, rate: float, over: threading.Event) -> None:
+def break_things(day: Day, rate: float, over: threading.Event, faults: tuple) -> None:
     while rate and not over.wait(day.chance.uniform(0.5, 1.5) * 60 / rate):
-        fault = day.chance.choice(FAULTS)
+        fault = day.chance.choice(faults)
         day.faults[fault.__name__] += 1
         fault(day)
 
@@ -364,11 +366,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=2.0, help="studies a minute")
     parser.add_argument("--faults", type=float, default=1.0, help="a minute; 0: none")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="only faults whose name holds this: kill, pacs, strangers")
     given = parser.parse_args()
+    chosen = tuple(one for one in FAULTS if given.only in one.__name__)
     folder = Path(tempfile.mkdtemp(prefix="hospital-"))
     with hospital(folder, given.seed) as day:
         over, began = threading.Event(), time.monotonic()
-        breaking = threading.Thread(target=break_things, args=(day, given.faults, over))
+        breaking = threading.Thread(target=break_things, args=(day, given.faults, over, chosen))
         sending = threading.Thread(target=send_all, args=(day, given.minutes, given.rate))
         breaking.start(), sending.start()
         while sending.is_alive():

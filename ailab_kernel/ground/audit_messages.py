@@ -68,6 +68,8 @@ EVENTS: Mapping[str, Event] = MappingProxyType({
     "archive-retrieved": Event("110104", "R", user="destination", system="source", stage="6"),
     "archive-broken-off": Event("110104", "R", outcome="8", user="destination", system="source", stage="6"),
     "archive-store": Event("110104", "C", user="source", system="destination", stage="13"),
+    "received": Event("110104", "C", user="source", system="destination", stage="13"),
+    "delivered": Event("110104", "R", user="destination", system="source", stage="6"),
     "archive-delete": Event("110105", "D", stage="15"),
     "access": Event("110103", "R", stage="6"),
     "intake": Event("110107", "C", user="destination", system="source", stage="2"),

@@ -1,5 +1,6 @@
 """From arrivals to results: what is queued when, what a failing run leaves, and that each result goes out once."""
 
+import json
 import socket
 import time
 from pathlib import Path
@@ -87,8 +88,13 @@ def looks(inbox, lab, now):
     """One look: the work that comes of it, and what was queued."""
     queued = []
     plan = read_plan(lab.home.parent / "adapter.toml")
-    made = Dispatcher(inbox, plan, queued.append).look(now)
+    made = Dispatcher(inbox, plan, queued.append, audit=lab.catalog.audit).look(now)
     return made, queued
+
+
+def trail(lab, event):
+    """Details of the trail's lines of one kind."""
+    return [json.loads(str(line["detail"])) for line in lab.catalog.audit_trail() if line["event"] == event]
 
 
 def test_a_study_is_queued_once_it_is_quiet_and_again_when_more_comes(lab, tmp_path):
@@ -99,6 +105,7 @@ def test_a_study_is_queued_once_it_is_quiet_and_again_when_more_comes(lab, tmp_p
         (work,), (queued,) = looks(inbox, lab, came + 31)
         assert (work.state, work.rule, work.told["instances"], queued.id) == ("queued", "ct", 2, work.id)
         assert looks(inbox, lab, came + 32) == ([], [])
+        assert trail(lab, "adapter.received") == [{"study": f"{ROOT}.1", "instances": "2", "sender": "SCANNER"}]
         arrive(inbox, tmp_path, image(3))
         (more,), _ = looks(inbox, lab, came + 99)
         assert (more.told["instances"], more.id == work.id) == (3, False)
@@ -132,9 +139,10 @@ def test_results_go_out_once_and_are_confirmed(lab, tmp_path, monkeypatch):
         work = started(inbox, lab, tmp_path, "copy_one", monkeypatch)
         assert run(lab, work) == {"state": "delivering"}
         assert run(lab, work) == {"state": "delivering"}      # called again after a kill
-        courier = Courier(inbox.ledger, (Destination("pacs", f"folder:{tmp_path / 'far'}"),))
+        courier = Courier(inbox.ledger, (Destination("pacs", f"folder:{tmp_path / 'far'}"),), lab.catalog.audit)
         assert courier.round() == 1
         assert courier.round() == 0
+        assert trail(lab, "adapter.delivered") == [{"study": f"{ROOT}.1", "instances": "1", "destinations": "pacs"}]
         assert Worklist(inbox.ledger).get(work.id).state == "done"
         far = open_archive(f"folder:{tmp_path / 'far'}")
         assert [one.uid for one in far.search_series()] == [f"{ROOT}.77"]

@@ -5,6 +5,7 @@ to it twice under one UID. A reporting system confirms by its answer; what is to
 """
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,17 @@ _TRIES = 5                                     # of what a destination refuses; 
 
 @dataclass(frozen=True)
 class Courier:
-    """One round at a time."""
+    """One round at a time.
+
+    Attributes
+    ----------
+    audit
+        Writes a line of the trail: that a study's results were all delivered (PS3.15 A.5.3.7).
+    """
 
     ledger: Ledger
     destinations: tuple[Destination, ...]
+    audit: Callable[..., object] = lambda *_, **__: None
 
     def round(self, now: float | None = None) -> int:
         """Try everything that is due, settle the work that it belongs to, and return how much was confirmed."""
@@ -58,6 +66,8 @@ class Courier:
             parcels = outbox.all(work=work.id)
             dead = [one for one in parcels if one.state == DEAD]
             if parcels and all(one.state == CONFIRMED for one in parcels):
+                where = ",".join(sorted({one.destination for one in parcels}))
+                self.audit("adapter.delivered", study=work.study_uid, instances=str(len(parcels)), destinations=where)
                 worklist.move(work.id, "done")
             elif dead and work.state == "delivering":
                 worklist.move(work.id, "failed", reason=f"{dead[0].destination} does not take it: {dead[0].reason}")

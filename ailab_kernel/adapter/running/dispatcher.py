@@ -22,12 +22,15 @@ class Dispatcher:
         Queues a piece of work; again, it changes nothing.
     listed
         How many instances the archive lists for a study; None where it does not say.
+    audit
+        Writes a line of the trail: that a study was received, once it is settled (PS3.15 A.5.3.7).
     """
 
     inbox: Inbox
     plan: Plan
     submit: Callable[[Work], None]
     listed: Callable[[str], int | None] = lambda _: None
+    audit: Callable[..., object] = lambda *_, **__: None
 
     def look(self, now: float | None = None) -> list[Work]:
         """Look at every study that needs it and return the work that came of it."""
@@ -44,6 +47,7 @@ class Dispatcher:
                     worklist.supersede(one)
                     self.submit(one)
             if final:
+                self.audit("adapter.received", study=study_uid, instances=str(kept), sender=facts.sender)
                 worklist.settled(study_uid, kept=kept)
             made += offered
         worklist.hold_overdue(now)

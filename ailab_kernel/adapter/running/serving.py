@@ -88,9 +88,10 @@ class Adapter:
     def _rounds(self, notary: Notary) -> None:
         """Look, deliver and vouch, over and over; an error is told and tried again, it ends nothing."""
         gate = Gate(self.inbox.ledger, self.plan, partial(submit, self._workspace, self._path))
-        caution = Caution(self.inbox, self.plan, gate.submit, self._workspace.catalog.audit)
-        dispatcher = Dispatcher(self.inbox, self.plan, caution, Listed(self.plan.destinations))
-        courier = Courier(self.inbox.ledger, self.plan.destinations)
+        audit = self._workspace.catalog.audit
+        caution = Caution(self.inbox, self.plan, gate.submit, audit)
+        dispatcher = Dispatcher(self.inbox, self.plan, caution, Listed(self.plan.destinations), audit)
+        courier = Courier(self.inbox.ledger, self.plan.destinations, audit)
         errands = Errands(self.inbox.ledger, self.plan, caution)
         overseer = Overseer(self.inbox.ledger, jobs_of(self._workspace))
         while not self._ended.wait(_ROUND_S):

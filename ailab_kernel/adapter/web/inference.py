@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ailab_kernel.adapter.ledger import Request, Work
 from ailab_kernel.adapter.rules import Destination, Plan
-from ailab_kernel.adapter.telling import SCHEMES
 from ailab_kernel.ground.errors import ParameterError
 
 LONGEST = 1 << 20                              # bytes of a request
@@ -86,7 +85,7 @@ def read_request(data: bytes, plan: Plan, *, caller: str) -> Request:
     if not details:
         msg = f"inputMetadata: details or inputs of the type {_STUDIES} are expected"
         raise ParameterError(msg)
-    archives = [one for one in plan.destinations if one.url.partition("://")[0] not in SCHEMES]
+    archives = [one for one in plan.destinations if not one.tells]
     asked_of = [one for one in body.inputResources if one.interface != _ALGORITHM]
     sources = _known(asked_of, archives, what="inputResources")
     if len(sources) > 1:
