@@ -1,6 +1,7 @@
 """The house rules, as tests: small modules and functions, everything public documented and typed, light doors."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -36,6 +37,15 @@ def test_module_keeps_the_house_rules(path):
     for node in functions(tree):
         faults += [f"{node.name}: {fault}" for fault in function_faults(node)]
     assert not faults, f"{path.relative_to(ROOT)}: {faults}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py" and "def __getattr__" in path.read_text()],
+                         ids=modules)
+def test_no_door_has_the_name_of_a_module(path):
+    """Once a module was imported it stands in its room under its own name, before any door of that name."""
+    room = importlib.import_module(".".join(path.parent.relative_to(ROOT).parts))
+    assert room.__all__
+    assert not set(room.__all__) & {one.stem for one in path.parent.iterdir()}
 
 
 def function_faults(node):

@@ -7,14 +7,14 @@ if TYPE_CHECKING:
     from .index import write_index
     from .library import Template, check, template, templates
     from .notebook import table, this_run
-    from .recorded import recorded
+    from .recording import recorded
     from .replaying import Replay, replay
     from .report import Report, get_report, list_reports, verify
     from .run import run_report
 
 _DOORS = {
     "Replay": "replaying", "Report": "report", "Template": "library", "check": "library", "get_report": "report",
-    "list_reports": "report", "recorded": "recorded", "replay": "replaying", "run_report": "run", "table": "notebook",
+    "list_reports": "report", "recorded": "recording", "replay": "replaying", "run_report": "run", "table": "notebook",
     "template": "library", "templates": "library", "this_run": "notebook", "verify": "report", "write_index": "index",
 }  # fmt: skip
 __all__ = [

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.fleet.sizing import Answers
-from ailab_kernel.reports.recorded import recorded
+from ailab_kernel.reports.recording import recorded
 from ailab_kernel.reports.report import Report, list_reports
 
 if TYPE_CHECKING:
