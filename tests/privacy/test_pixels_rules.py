@@ -101,7 +101,7 @@ def test_other_words_are_not(words):
 
 
 @pytest.mark.parametrize("words", ["120 kV", "R", "WW 400 WL: 40", "3.3 cm", "12 x 8 mm", "CTDIvol 12.5 mGy", "64%", "TIs 0.4 MI 1.4",
-                                   "DLP 512.3 mGy*cm", "Frame 3/60", "512x512", "5-mAs-"])  # fmt: skip
+                                   "DLP 512.3 mGy*cm", "Frame 3/60", "512x512", "5-mAs-", "5=mAs-"])  # fmt: skip
 def test_technical_text(words):
     assert is_technical(words)
 

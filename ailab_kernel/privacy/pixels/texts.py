@@ -26,8 +26,8 @@ _UNITS = (r"KV|KVP|MA|MAS|MSEC|MS|S|SEC|MIN|MM|CM|M|UM|HZ|KHZ|MHZ|DB|FPS|DEG|CM/
 _NUMBER = r"[-+±<>=~]?\d{1,4}(?:[.,]\d{1,3})?"
 _TECHNICAL = re.compile(rf"(?:{_NUMBER}(?:{_UNITS})?|(?:{_UNITS})|{_NUMBER}[X×/*]{_NUMBER}(?:{_UNITS})?|"
                         r"[-+.·:=()\[\]/*×|<>#]+)")  # fmt: skip
-# What lies between words; a stroke beside a number and its unit is read as a hyphen.
-_BETWEEN = re.compile(r"[\s,;]+|(?<=[^\d\s]):|:(?=\s|$)|(?<=\d)-(?=[A-Z])|-(?=\W*$)")
+# What lies between words; a stroke beside a number and its unit is read as a hyphen, or as two.
+_BETWEEN = re.compile(r"[\s,;]+|(?<=[^\d\s]):|:(?=\s|$)|(?<=\d)[-=](?=[A-Z])|-(?=\W*$)")
 
 
 class Fate(StrEnum):
