@@ -32,16 +32,17 @@ def install(place: Path = PLACE) -> int:
     return npm(["ci", "--prefix", str(place), "--ignore-scripts", "--no-audit", "--no-fund"])
 
 
-def check(place: Path = PLACE) -> None:
-    """Check every type, strictly."""
-    _run(place, "typescript/bin/tsc", "-p", str(HERE / "tsconfig.json"))
+def check(place: Path = PLACE, *, source: Path = HERE) -> None:
+    """Check every type of a page, strictly."""
+    _run(place, "typescript/bin/tsc", "-p", str(source / "tsconfig.json"))
 
 
-def build(target: Path = STATIC, *, place: Path = PLACE) -> None:
-    """Write ``annotate.js`` and ``annotate.css``; equal sources give equal bytes."""
+def build(target: Path = STATIC, *, place: Path = PLACE, source: Path = HERE) -> None:
+    """Write a page's script and style, called as its folder is; equal sources give equal bytes."""
     shape = ["--bundle", "--minify", "--target=es2022", "--log-level=warning", "--legal-comments=none"]
-    _run(place, "esbuild/bin/esbuild", "src/index.ts", *shape, "--format=esm", f"--outfile={target / 'annotate.js'}")
-    _run(place, "esbuild/bin/esbuild", "src/annotate.css", *shape, f"--outfile={target / 'annotate.css'}")
+    for file, more in (("index.ts", ["--format=esm", f"--outfile={target / source.name}.js"]),
+                       (f"{source.name}.css", [f"--outfile={target / source.name}.css"])):  # fmt: skip
+        _run(place, "esbuild/bin/esbuild", str(source / "src" / file), *shape, *more)
 
 
 def _run(place: Path, script: str, *words: str) -> None:

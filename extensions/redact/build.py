@@ -4,34 +4,28 @@
 the page needs none of this.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
-from extensions.annotate.build import PLACE, install, node
+from extensions.annotate import build as compiler
 
 HERE = Path(__file__).parent
 STATIC = HERE.parents[1] / "ailab_kernel" / "privacy" / "desk" / "static"
+PLACE = compiler.PLACE
 
 
-def check(place: Path = PLACE) -> None:
+def check() -> None:
     """Check every type, strictly."""
-    _run(place, "typescript/bin/tsc", "-p", str(HERE / "tsconfig.json"))
+    compiler.check(source=HERE)
 
 
-def build(target: Path = STATIC, *, place: Path = PLACE) -> None:
+def build(target: Path = STATIC) -> None:
     """Write ``redact.js`` and ``redact.css``; equal sources give equal bytes."""
-    shape = ["--bundle", "--minify", "--target=es2022", "--log-level=warning", "--legal-comments=none"]
-    _run(place, "esbuild/bin/esbuild", "src/index.ts", *shape, "--format=esm", f"--outfile={target / 'redact.js'}")
-    _run(place, "esbuild/bin/esbuild", "src/redact.css", *shape, f"--outfile={target / 'redact.css'}")
-
-
-def _run(place: Path, script: str, *words: str) -> None:
-    subprocess.run([node(), str(place / "node_modules" / script), *words], check=True, cwd=HERE)
+    compiler.build(target, source=HERE)
 
 
 if __name__ == "__main__":
-    if install():
+    if compiler.install():
         sys.exit("the compiler could not be installed; see npm's message above")
     check()
     build()

@@ -2,7 +2,8 @@
 
 import { Acts } from "./acts";
 import { type Doing, press } from "./keys";
-import { type Kept, Link, type Model } from "./link";
+import { type Model } from "./line";
+import { type Kept, Link } from "./link";
 import { Pane } from "./pane";
 import { helpOf, make, Panel } from "./panel";
 import type { Scene, Voxel } from "./scene";
@@ -13,7 +14,7 @@ import { State } from "./state";
 const SAID_MS = 12_000;
 
 class Desk {
-  readonly root = make("div", "ailab-annotate");
+  readonly root = make("div", "ailab-page ailab-annotate");
   private readonly state: State;
   private readonly slices: Slices;
   private readonly link: Link;

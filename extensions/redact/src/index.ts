@@ -2,7 +2,8 @@
 
 import { Board } from "./board";
 import { type Doing, press } from "./keys";
-import { Link, type Model } from "./link";
+import { type Model } from "../../annotate/src/line";
+import { Link } from "./link";
 import { helpOf, make, Panel, titleOf } from "./panel";
 import { Pictures } from "./pictures";
 import type { Scene } from "./scene";
@@ -12,7 +13,7 @@ import { Strip } from "./strip";
 const SAID_MS = 12_000;
 
 class Page {
-  readonly root = make("div", "ailab-redact");
+  readonly root = make("div", "ailab-page ailab-redact");
   private readonly state: State;
   private readonly link: Link;
   private readonly pictures: Pictures;
