@@ -92,6 +92,38 @@ def test_a_reading_from_the_first_stroke_to_the_archive(lab, page, tmp_path):
         assert outside(page.asked) == set()
         assert page.faults == []
 
+LOSES_ONE = """
+const send = WebSocket.prototype.send;
+let lost = false;
+WebSocket.prototype.send = function (data) {
+  const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
+  if (!lost && text.includes('"kind":"do"')) { lost = window.lostOne = true; return; }
+  send.call(this, data);
+};
+"""
+
+
+def test_a_stroke_of_an_earlier_page_comes_back_although_its_second_sending_is_lost(lab, page, tmp_path):
+    images = [ds for ds in make_objects(75, style="general-hospital", size=(12, 48, 48), spacing_mm=(10.0, 7.9, 7.7)) if ds.Modality == "CT"]
+    open_archive(f"folder:{tmp_path}/archive").store(images)
+    lab.notebook(READING.format(home=str(tmp_path / "lab"), archive=f"folder:{tmp_path}/archive"))
+    lab.run_all(page)
+    desk = Desk(page, volume_from_datasets(images).grid).wait()
+    desk.set_radius(13.1)
+    desk.settle()
+    pid = int((lab.folder / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    wished = under(desk, desk.drag((-60, -20), (20, 28)), 13.1, 6)
+    page.wait_for_selector(".ailab-status:has-text('1 not yet kept')")
+    os.kill(pid, signal.SIGKILL)
+    page.add_init_script(LOSES_ONE)
+    lab.run_all(page)                                              # another page, another kernel
+    desk.wait()
+    desk.settle()
+    assert page.evaluate("window.lostOne")
+    assert page.locator(".ailab-label small").first.text_content() == told(wished, True, desk)
+
+
 
 def test_strokes_that_a_killed_kernel_never_saw_come_back(lab, page, tmp_path):
     images, other = ([ds for ds in make_objects(seed, style="general-hospital", size=(12, 48, 48), spacing_mm=(10.0, 7.9, 7.7)) if ds.Modality == "CT"]
