@@ -33,10 +33,15 @@ PORTS = {DURABLE: 11112, QUICK: 11113, STORESCP: 11114, ORTHANC: 11115}
 OURS = """
 import sys, time
 from pathlib import Path
+import sqlalchemy as sa
 from ailab_kernel.adapter.ledger import Ledger
 from ailab_kernel.adapter.receive import Caller, Callers, Inbox, Place, Receiver
 home, port, durable = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1"
-with Inbox(home, Ledger(f"sqlite:///{home}.sqlite"), durable=durable) as inbox:
+ledger = Ledger(f"sqlite:///{home}.sqlite")
+if not durable:
+    ledger.engine.dispose()                    # connections from now on promise nothing either
+    sa.event.listen(ledger.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous=OFF"))
+with Inbox(home, ledger, durable=durable) as inbox:
     with Receiver(Place(port=port), inbox, Callers("BENCH", (Caller("*"),))):
         time.sleep(3600)
 """

@@ -12,7 +12,7 @@ from .ids import sha256, sha256_file
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Flush a folder's entries to the disk, so that a rename in it survives a power loss."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -1,7 +1,8 @@
 """What arrived: one row an instance, in SQLite or PostgreSQL, written before any promise is made, and never changed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -9,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from ailab_kernel.ground.database import open_engine
@@ -17,9 +19,9 @@ from ailab_kernel.ground.errors import CatalogError
 from .tables import ARRIVALS, METADATA, MINUTES, STUDIES
 
 KEPT, CONFLICT, ASIDE = "kept", "conflict", "aside"
-_AT_ONCE = 400                                 # values in one IN (...): SQLite takes 999
 # Their `on_conflict_...` clauses are alike; SQLAlchemy has no common name for them.
 INSERT: Mapping[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_NAMED: Mapping[str, sa.Dialect] = {"sqlite": sqlite.dialect(paramstyle="named"), "postgresql": psycopg.dialect()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +88,12 @@ class Ledger:
             The database did not take them: none of them is kept.
         """
         try:
-            with self.engine.begin() as db:
-                known = self._known(db, [one.uid for one in new])
-                states, rows = [], []
-                for one in new:
-                    there = known.setdefault(one.uid, {})
-                    if one.content not in there:
-                        clash = one.state == KEPT and any(state != ASIDE for state in there.values())
-                        there[one.content] = CONFLICT if clash else one.state
-                        rows.append(asdict(one) | {"state": there[one.content]})
-                    states.append(there[one.content])
+            with self._writing() as cursor:
+                states, rows = self._sorted(cursor, new)
                 if rows:
-                    db.execute(ARRIVALS.insert(), rows)
-                    self._count(db, rows)
-        except DBAPIError as error:
-            msg = f"the adapter's ledger did not take an arrival: {type(error.orig).__name__}; check disk and rights"
+                    self._put(cursor, rows)
+        except self._broken as error:
+            msg = f"the adapter's ledger did not take an arrival: {type(error).__name__}; check disk and rights"
             raise CatalogError(msg) from error
         return states
 
@@ -122,24 +115,52 @@ class Ledger:
         """Let the database go."""
         self.engine.dispose()
 
-    @staticmethod
-    def _count(db: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add new arrivals to the sums; in one order, so that two receivers never wait for each other."""
-        by_study, by_minute = _adding(db.dialect.name)
-        db.execute(by_study, [_sum(study, some) for study, some in _grouped(rows, itemgetter("study_uid"))])
-        db.execute(by_minute, [{"minute": minute, "instances": len(some), "bytes": _bytes(some)}
-                               for minute, some in _grouped(rows, lambda one: int(one["at"]) // 60)])  # fmt: skip
+    @property
+    def _broken(self) -> tuple[type[Exception], ...]:
+        """What goes wrong in a database: as the driver says it, and as SQLAlchemy says it while it connects."""
+        return self.engine.dialect.loaded_dbapi.Error, DBAPIError
 
-    @staticmethod
-    def _known(db: sa.Connection, uids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """States by UID and content."""
-        found: dict[str, dict[str, str]] = {}
-        chosen = sa.select(ARRIVALS.c.uid, ARRIVALS.c.content, ARRIVALS.c.state)
-        for at in range(0, len(uids), _AT_ONCE):
-            row: Any
-            for row in db.execute(chosen.where(ARRIVALS.c.uid.in_(uids[at:at + _AT_ONCE]))):
-                found.setdefault(row.uid, {})[row.content] = row.state
-        return found
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """A cursor in a transaction, of the driver itself: SQLAlchemy takes longer for an instance than a database."""
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if self.engine.dialect.name == "sqlite":
+                cursor.execute("BEGIN IMMEDIATE")
+            yield cursor
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            connection.close()
+
+    def _sorted(self, cursor: Any, new: Sequence[Arrival]) -> tuple[list[str], list[dict[str, Any]]]:
+        """Return the state of each arrival, and the rows of those that are new."""
+        known = {one.uid: self._known(cursor, one.uid) for one in new}
+        states, rows = [], []
+        for one in new:
+            there = known[one.uid]
+            if one.content not in there:
+                clash = one.state == KEPT and any(state != ASIDE for state in there.values())
+                there[one.content] = CONFLICT if clash else one.state
+                rows.append({name: getattr(one, name) for name in Arrival.__slots__} | {"state": there[one.content]})
+            states.append(there[one.content])
+        return states, rows
+
+    def _known(self, cursor: Any, uid: str) -> dict[str, str]:
+        """States by content."""
+        cursor.execute(_statements(self.engine.dialect.name).known, {"uid": uid})
+        return dict(cursor.fetchall())
+
+    def _put(self, cursor: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write new arrivals and add them to the sums; in one order, lest two receivers wait for each other."""
+        run = _statements(self.engine.dialect.name)
+        cursor.executemany(run.insert, rows)
+        cursor.executemany(run.by_study, [_sum(study, some) for study, some in _grouped(rows, itemgetter("study_uid"))])
+        cursor.executemany(run.by_minute, [{"minute": minute, "instances": len(some), "bytes": _bytes(some)}
+                           for minute, some in _grouped(rows, lambda one: int(one["at"]) // 60)])  # fmt: skip
 
 
 def _sums() -> sa.Select:
@@ -151,16 +172,31 @@ def _sums() -> sa.Select:
                      sa.func.max(ARRIVALS.c.at).label("last_at"), kept).group_by(ARRIVALS.c.study_uid)  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Statements:
+    """What runs for every instance, as the driver takes it, with named parameters."""
+
+    known: str
+    insert: str
+    by_study: str
+    by_minute: str
+
+
 @cache
-def _adding(dialect: str) -> tuple[Any, Any]:
-    """Statements that add to a study's sums and to a minute's; built once, for every instance runs them."""
+def _statements(dialect: str) -> _Statements:
+    """Return the statements of a dialect, written out once."""
     study, minute = INSERT[dialect](STUDIES), INSERT[dialect](MINUTES)
     more = {name: STUDIES.c[name] + study.excluded[name] for name in (KEPT, CONFLICT, ASIDE, "bytes")}
-    more["open"] = sa.case((study.excluded.open == 1, 1), else_=STUDIES.c.open)
+    more["open"] = STUDIES.c.open.op("|")(study.excluded.open)
     more["last_at"] = study.excluded.last_at
-    return (study.on_conflict_do_update(index_elements=["study_uid"], set_=more),
-            minute.on_conflict_do_update(index_elements=["minute"], set_={
-                name: MINUTES.c[name] + minute.excluded[name] for name in ("instances", "bytes")}))  # fmt: skip
+    known = sa.select(ARRIVALS.c.content, ARRIVALS.c.state).where(ARRIVALS.c.uid == sa.bindparam("uid"))
+    return _Statements(*(str(one.compile(dialect=_NAMED[dialect])) for one in (
+        known,
+        ARRIVALS.insert().inline().values({name: sa.bindparam(name) for name in Arrival.__slots__}),
+        study.on_conflict_do_update(index_elements=["study_uid"], set_=more),
+        minute.on_conflict_do_update(index_elements=["minute"], set_={
+            name: MINUTES.c[name] + minute.excluded[name] for name in ("instances", "bytes")}),
+    )))  # fmt: skip
 
 
 def _sum(study: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

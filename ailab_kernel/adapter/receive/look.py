@@ -44,7 +44,7 @@ class Seen:
     misfit: Misfit | None = None
 
 
-def look(head: bytes, path: Path, *, size: int) -> Seen:
+def look(head: bytes, path: str, *, size: int) -> Seen:
     """Look at a received file.
 
     Parameters
@@ -72,10 +72,10 @@ def _plain(head: bytes, size: int) -> tuple[str, ...] | None:
         return None
 
 
-def _read(path: Path, *, deflated: bool) -> tuple[str, ...]:
+def _read(path: str, *, deflated: bool) -> tuple[str, ...]:
     """By pydicom: any transfer syntax, any order; a bomb is bounded by `dicom.parsing`."""
     with _ONE_READER, guarded("data set"), warnings.catch_warnings():
         warnings.simplefilter("ignore")        # pydicom comments on odd elements; what matters is whether it can read
-        ds = read_header(path, max_bytes=_LARGEST_HEADER) if deflated else dcmread(
+        ds = read_header(Path(path), max_bytes=_LARGEST_HEADER) if deflated else dcmread(
             path, defer_size=4096, specific_tags=list(_WANTED))  # fmt: skip
         return tuple(str(ds.get(keyword, "")) for keyword in _WANTED)
