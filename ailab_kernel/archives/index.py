@@ -113,11 +113,18 @@ def rows_of(db: sqlite3.Connection, study_uid: str, series_uid: str = "") -> lis
     return [Row(**dict(one)) for one in found]
 
 
+def has_series(db: sqlite3.Connection, study_uid: str, series_uid: str) -> bool:
+    """Whether it is recorded what a series is."""
+    asked = "SELECT 1 FROM series WHERE StudyInstanceUID = ? AND SeriesInstanceUID = ?"
+    return db.execute(asked, (study_uid, series_uid)).fetchone() is not None
+
+
 def add(db: sqlite3.Connection, row: Row, shown: tuple[str, ...]) -> None:
-    """Record a file; the first instance of a series says what the series is."""
+    """Record a file; the first instance of a series says what the series is; others may leave it out."""
     db.execute("INSERT OR REPLACE INTO instances VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(row))
-    db.execute(f"INSERT OR IGNORE INTO series VALUES ({', '.join('?' * (2 + len(SHOWN)))})",
-               (row.study_uid, row.series_uid, *shown))
+    if shown:
+        db.execute(f"INSERT OR IGNORE INTO series VALUES ({', '.join('?' * (2 + len(SHOWN)))})",
+                   (row.study_uid, row.series_uid, *shown))
 
 
 def drop(db: sqlite3.Connection, rows: Iterable[Row]) -> None:

@@ -17,7 +17,7 @@ _META_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _META_LENGTH_AT = 140          # PS3.10 7.1: 128 preamble, DICM, then (0002,0000) UL 4 with its value at byte 140
 SHOWN = ("Modality", "StudyDate", "StudyDescription", "SeriesDescription", "SeriesNumber", "BodyPartExamined",
          "PatientID", "PatientName", "AccessionNumber")
-_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def identity(ds: Dataset) -> tuple[str, str, str]:
     DicomError
         One is missing or malformed, or there is no SOP Class UID.
     """
-    for keyword in _IDENTITY:
+    for keyword in IDENTITY:
         try:
             check_uid(ds.get(keyword) or "")
         except DicomError as error:

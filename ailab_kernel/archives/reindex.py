@@ -7,14 +7,18 @@ from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection
 
+from pydicom import Dataset
+
 from ailab_kernel.dicom.parsing import guarded, read_header
+from ailab_kernel.dicom.scan import scan
+from ailab_kernel.dicom.uids import check_uid
 from ailab_kernel.ground.errors import DicomError
 from ailab_kernel.ground.progress import track
 
 from . import index as table
 from .archive import Refused, refused_table
 from .index import Index, Row
-from .instances import fingerprint, identity, number_of, shown
+from .instances import IDENTITY, fingerprint, identity, number_of, shown
 
 INDEX, INCOMING, CONFLICTS = "index.sqlite", ".incoming", "conflicts"
 _READ_AT_ONCE = 512            # files between two index commits
@@ -74,19 +78,40 @@ def _changed(path: Path, row: Row | None) -> bool:
 
 
 def _read(root: Path, path: str) -> tuple[Row, tuple[str, ...]] | Refused:
+    """A file's row and what is shown of its series; the latter is empty where the file was only looked at."""
     try:
         found = (root / path).stat()
         data = (root / path).read_bytes()
-        header = read_header(data)
-        study_uid, series_uid, uid = identity(header)
+        known, values = _looked_at(data), tuple[str, ...]()
+        if known is None:
+            header = read_header(data)
+            known, values = (*identity(header), _number(header)), shown(header)
+        study_uid, series_uid, uid, number = known
         with guarded("file"):
-            row = Row(uid, study_uid, series_uid, number_of(header), path, found.st_size, found.st_mtime_ns,
-                      fingerprint(data))
-            return row, shown(header)
+            return Row(uid, study_uid, series_uid, number, path, found.st_size, found.st_mtime_ns,
+                       fingerprint(data)), values  # fmt: skip
     except DicomError as error:
         return Refused(path, str(error))
     except OSError as error:
         return Refused(path, f"cannot be read ({error.strerror}); check its permissions")
+
+
+def _looked_at(data: bytes) -> tuple[str, str, str, int | None] | None:
+    """Study, series and instance UID and Instance Number (0020,0013) of a plain file; None: pydicom must read it."""
+    found = scan(data, len(data))
+    if found is None:
+        return None
+    try:
+        study_uid, series_uid, uid, _ = (check_uid(found.text(keyword)) for keyword in IDENTITY)
+        number = found.text("InstanceNumber")
+        return study_uid, series_uid, uid, int(number) if number else None
+    except (ValueError, DicomError):
+        return None
+
+
+def _number(header: Dataset) -> int | None:
+    with guarded("file"):
+        return number_of(header)
 
 
 def _paths(read: Iterable[tuple[Row, tuple[str, ...]] | Refused]) -> Iterator[str]:
@@ -100,5 +125,10 @@ def _take_up(db: Connection, root: Path, row: Row, values: tuple[str, ...]) -> R
         content = "the same" if other.content == row.content else "other"
         return Refused(row.path, f"instance {row.uid} is already at {other.path} with {content} content; "
                                  "remove one of the two and reindex")
+    try:
+        if not values and not table.has_series(db, row.study_uid, row.series_uid):
+            values = shown(read_header(root / row.path))
+    except DicomError as error:
+        return Refused(row.path, str(error))
     table.add(db, row, values)
     return None

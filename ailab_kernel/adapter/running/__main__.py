@@ -1,17 +1,20 @@
-"""``python -m ailab_kernel.adapter.running HOME NAME``: a worker, until its standard input ends."""
+"""``python -m ailab_kernel.adapter.running HOME NAME PLAN``: a worker, until its standard input ends."""
 
 import os
 import sys
 import threading
+from pathlib import Path
 
-from ailab_kernel.adapter.running.worker import jobs_of
+from ailab_kernel.adapter.running.worker import jobs_of, warm
 from ailab_kernel.workspace import open_workspace
 
 
-def main(home: str, name: str) -> None:
+def main(home: str, name: str, plan: str) -> None:
     """Work the queue off for ever; whoever started it ends it by closing its standard input, or by dying."""
     threading.Thread(target=_follow, daemon=True).start()
-    jobs_of(open_workspace(home=home)).work(until_empty=False, worker=name)
+    workspace = open_workspace(home=home)
+    warm(workspace, Path(plan))
+    jobs_of(workspace).work(until_empty=False, worker=name)
 
 
 def _follow() -> None:
@@ -20,4 +23,4 @@ def _follow() -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -33,6 +33,15 @@ def perform(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"objects": [[path.stem, str(path)] for path in made], "report": "", "model": "", "findings": [], **done}
 
 
+def warm(payload: Mapping[str, Any]) -> None:
+    """Open a ``model`` of the lab at ``home`` and import what inference needs."""
+    from ailab_kernel.inference.series import prepare
+    from ailab_kernel.models import Models
+
+    workspace = open_workspace(home=payload["home"])
+    prepare(workspace, Models(workspace.catalog).get(payload["model"]).digest)
+
+
 def _infer(workspace: Workspace, payload: Mapping[str, Any]) -> dict[str, Any]:
     from ailab_kernel.inference.series import infer_series, prepare
     from ailab_kernel.models import Models

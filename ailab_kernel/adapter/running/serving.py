@@ -105,7 +105,8 @@ class Adapter:
 
     def _worker(self, number: int) -> None:
         """Keep one worker process alive."""
-        command = [sys.executable, "-m", "ailab_kernel.adapter.running", str(self._workspace.home), f"adapter-{number}"]
+        command = [sys.executable, "-m", "ailab_kernel.adapter.running", str(self._workspace.home),
+                   f"adapter-{number}", str(self._path.absolute())]
         while not self._ended.is_set():
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
             while process.poll() is None and not self._ended.wait(_ROUND_S):

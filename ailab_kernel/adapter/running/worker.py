@@ -7,6 +7,7 @@ folder, the inference's record, the results by UID.
 import atexit
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from ailab_kernel.work.jobs import Jobs
 from ailab_kernel.workspace import Workspace, open_workspace
 
 from .gathering import gathered
+from .perform import INFER
 from .pressing import priority_of, wait, waits_until
 
 KIND = "adapter"
@@ -33,7 +35,8 @@ TRIES = 3
 _DEATHS = 1000
 _FAILS = (JobError, NotFound, ArchiveError, DicomError, SettingsError)
 _FIRST_WAIT_S = 1.0
-_PERFORM = "ailab_kernel.adapter.running.perform:perform"
+_PERFORM, _WARM = (f"ailab_kernel.adapter.running.perform:{name}" for name in ("perform", "warm"))
+_WARM_S = 300.0
 
 
 def jobs_of(workspace: Workspace) -> Jobs:
@@ -106,6 +109,17 @@ def run_work(payload: Mapping[str, Any]) -> dict[str, Any]:
             worklist.move(work.id, "failed", reason=str(error))
             raise
         return _finish(inbox.ledger, work, plan=plan, rule=rule, done=done)
+
+
+def warm(workspace: Workspace, plan: Path) -> None:
+    """Let the child open what the plan's rules run, so that the first study need not wait for it.
+
+    What cannot be opened is told when a study needs it.
+    """
+    models = {str(rule.parameters.get("model", "")) for rule in read_plan(plan).rules if rule.run == INFER}
+    for model in sorted(models - {""}):
+        with suppress(JobError):
+            _child().call(_WARM, {"home": str(workspace.home), "model": model}, limits=Limits(seconds=_WARM_S))
 
 
 def _rule(plan: Plan, work: Work) -> Rule:
