@@ -13,7 +13,7 @@ from hub_config import trusted
 from hub_config.house import HERE, House
 from hub_config.witness import SERVICE as WITNESS
 
-_SERVICE = "access:services!service=ailab"
+_SERVICE, _ADAPTER = (f"access:services!service={name}" for name in ("ailab", "adapter"))
 
 
 def services(house: House) -> list[dict[str, Any]]:
@@ -24,6 +24,7 @@ def services(house: House) -> list[dict[str, Any]]:
         {"name": "culler", "command": [sys.executable, "-m", "hub_config.culler"], **run},
         {"name": "check", "api_token": house.token("check")},
         *([{"name": WITNESS, "api_token": house.token(WITNESS)}] if house.has_service else []),
+        *([_adapter(house)] if house.adapter_url else []),
         *([trusted.service(house) | run | _by_the_front(house, run)] if house.has_service else []),
     ]
     return [one | {"command": [*_with_the_hub(), *one["command"]]} if "command" in one else one for one in found]
@@ -33,6 +34,11 @@ def _by_the_front(house: House, run: dict[str, Any]) -> dict[str, Any]:
     """With TLS inside, the hub's own port wants a certificate, whose key the trusted process's user must not read."""
     asks = {"JUPYTERHUB_API_URL": f"{house.url}/hub/api"} if house.inside == "https" else {}
     return {"environment": run["environment"] | asks}
+
+
+def _adapter(house: House) -> dict[str, Any]:
+    """The adapter's page, for whom its ``[web.hub]`` lets in; the adapter runs by itself."""
+    return {"name": "adapter", "url": house.adapter_url, "api_token": house.token("adapter"), "oauth_no_confirm": True}
 
 
 def _with_the_hub() -> list[str]:
@@ -45,11 +51,11 @@ def roles(house: House) -> list[dict[str, Any]]:
 
     The trusted process has none of its own: it asks the hub with the caller's token only.
     """
-    more = [_SERVICE] if house.has_service else []
+    more = [*([_SERVICE] if house.has_service else []), *([_ADAPTER] if house.adapter_url else [])]
     own_server = ["users:activity!user", "access:servers!server", "read:users:groups!user"]
     return [
         {"name": "user", "scopes": ["self", *more]},
-        {"name": "server", "scopes": [*own_server, *more]},
+        {"name": "server", "scopes": [*own_server, *([_SERVICE] if house.has_service else [])]},
         {"name": "lab-admin", "groups": ["admin"],
          "scopes": ["admin-ui", "admin:users", "admin:servers", *([] if house.provided else ["admin:groups"])]},
         {"name": "culling", "services": ["culler"],

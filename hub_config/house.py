@@ -11,6 +11,7 @@ variable                    is                                                  
 ``AILAB_HUB_HOST``          the hub's address for servers on other machines     ``127.0.0.1``
 ``AILAB_HUB_BEAT_S``        how often the hub looks after idle servers, s       60
 ``AILAB_HUB_SERVICE``       ``off`` leaves out the trusted process (a pilot)    ``on``
+``AILAB_HUB_ADAPTER``       where an adapter's web's door is (`docs/adapter`)   none: no page of it here
 ``AILAB_HUB_ISOLATE``       a level of `hub_config.isolation`, or no start      the strongest there is
 ``AILAB_HUB_TLS_CERT``      the certificate that people's browsers see (PEM)    none: TLS ends elsewhere
 ``AILAB_HUB_TLS_KEY``       its key, mode 600                                   none
@@ -120,6 +121,11 @@ class House:
     def has_service(self) -> bool:
         """Whether the trusted process can be started."""
         return os.environ.get("AILAB_HUB_SERVICE") != "off" and find_spec("ailab_kernel.service") is not None
+
+    @property
+    def adapter_url(self) -> str:
+        """Where an adapter's page is; empty: there is none."""
+        return os.environ.get("AILAB_HUB_ADAPTER", "").rstrip("/")
 
     def log(self, name: str) -> Path:
         """File of what a person's server writes, since it was started last."""

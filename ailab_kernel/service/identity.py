@@ -7,16 +7,17 @@ import json
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from ailab_kernel.ground.errors import CatalogError, SettingsError
+from ailab_kernel.fleet.owners import owner_of
+from ailab_kernel.ground.errors import SettingsError
 from ailab_kernel.ground.ids import sha256
 
 from .roles import BY_HAND, HUB, STUDENT, Act, acts_of, roles_of
 
-_ASKED_S = 5.0                     # the hub is on this machine or the next
 _REMEMBERED_S = 10.0               # so long may a revoked token, or a group that was left, still count
 _REMEMBERED = 1000
 WITNESS = "witness"                # the name that the hub has among its own services (`hub_config.witness`)
@@ -91,25 +92,10 @@ class HubCallers:
         return caller
 
     def _ask(self, token: str) -> Caller | None:
-        import requests
+        found = owner_of(token, api=self.api, ca=os.environ.get("AILAB_HUB_TLS_CA", ""))
+        return self._caller(found) if found is not None else None
 
-        try:
-            with requests.Session() as session:
-                session.trust_env = False      # no proxy and no .netrc between us and the hub
-                answer = session.get(f"{self.api.rstrip('/')}/user", headers={"Authorization": f"token {token}"},
-                                     timeout=_ASKED_S, allow_redirects=False,
-                                     verify=os.environ.get("AILAB_HUB_TLS_CA") or True)  # fmt: skip
-            if answer.status_code in {401, 403}:
-                return None
-            if answer.status_code == 200:
-                return self._caller(answer.json())
-            reason = f"HTTP {answer.status_code}"
-        except (requests.RequestException, ValueError) as error:
-            reason = type(error).__name__
-        msg = f"the hub does not say whose token this is ({reason}); try again, or look at its log"
-        raise CatalogError(msg)
-
-    def _caller(self, model: dict) -> Caller | None:
+    def _caller(self, model: Mapping[str, Any]) -> Caller | None:
         """A user of the hub whose token may enter here, or the hub itself; other services of the hub are nobody."""
         scopes = set(model.get("scopes") or ())
         if not self.scopes & scopes:

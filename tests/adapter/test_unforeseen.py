@@ -106,3 +106,16 @@ def test_the_archives_count_is_that_of_the_images(tmp_path):
     assert listed(f"{ROOT}.1") is None         # an answer is good for a while
     assert Listed(listed.destinations)(f"{ROOT}.1") == 2
 
+
+
+def test_a_study_whose_file_is_gone_is_failed_and_keeps_no_other_waiting(lab, tmp_path):
+    with inbox_of(lab) as inbox:
+        arrive(inbox, tmp_path, image(1))
+        lost, = inbox.ledger.arrivals()
+        arrive(inbox, tmp_path, image(2, study=2))
+        inbox.path(lost.content).unlink()
+        made, queued = looks(inbox, lab, time.time() + 31)
+        assert [(one.study_uid, one.state) for one in made] == [(f"{ROOT}.1", "failed"), (f"{ROOT}.2", "queued")]
+        assert "FileNotFoundError" in made[0].reason
+        assert [one.study_uid for one in queued] == [f"{ROOT}.2"]
+        assert looks(inbox, lab, time.time() + 99) == ([], [])

@@ -1,7 +1,7 @@
 """The doors of an adapter as its plan tells them: certificates, where the web's door is, and whose token opens it."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal
@@ -56,6 +56,42 @@ class Bearer:
 
 
 @dataclass(frozen=True)
+class HubDoor:
+    """The hub whose people see the page without a token of the adapter's own.
+
+    Attributes
+    ----------
+    url
+        Where people's browsers reach the hub.
+    api
+        Where the adapter reaches the hub's API.
+    token
+        Reference to the token of the hub's service ``adapter``.
+    ca
+        File with the authorities of the hub's certificate; empty: public ones.
+    watch, again
+        Groups of the hub (roles) that may see the page, and may press its button.
+    """
+
+    url: str
+    api: str
+    token: str = field(repr=False)
+    ca: str = ""
+    watch: tuple[str, ...] = ("admin", "data-scientist", "radiologist", "auditor")
+    again: tuple[str, ...] = ("admin",)
+
+    def secret(self) -> str:
+        """Return the service's token; SettingsError where it is not there."""
+        return secret(self.token, what="web.hub.token").decode().strip()
+
+    def may(self, groups: Iterable[str]) -> frozenset[Act]:
+        """Return what a person of these groups may do."""
+        wished: tuple[tuple[Act, tuple[str, ...]], ...] = (("watch", self.watch), ("again", self.again))
+        mine = set(groups)
+        return frozenset(act for act, allowed in wished if mine & set(allowed))
+
+
+@dataclass(frozen=True)
 class WebDoor:
     """Where the web's door is, and who may enter."""
 
@@ -63,6 +99,7 @@ class WebDoor:
     port: int
     bearers: tuple[Bearer, ...] = ()
     tls: Tls | None = None
+    hub: HubDoor | None = None
 
     def tokens(self) -> Mapping[bytes, Bearer]:
         """Return who each token belongs to.

@@ -15,7 +15,7 @@ from ailab_kernel.context import FhirServer, Kind
 from ailab_kernel.ground.errors import SettingsError
 
 from .conditions import Condition, Wished, condition
-from .doors import Act, Bearer, Tls, WebDoor, check_secrecy
+from .doors import Act, Bearer, HubDoor, Tls, WebDoor, check_secrecy
 from .hours import Hours
 
 FILE = "adapter.toml"
@@ -176,10 +176,20 @@ class _BearerTable(_Strict):
     may: Annotated[tuple[Act, ...], Field(min_length=1)]
 
 
+class _HubTable(_Strict):
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]
+    api: Annotated[str, Field(pattern=r"^$|^https?://\S+$")] = ""
+    token: str
+    ca: str = ""
+    watch: tuple[str, ...] = HubDoor.watch
+    again: tuple[str, ...] = HubDoor.again
+
+
 class _WebTable(_Strict):
     listen: str = "127.0.0.1:8443"
     tls: _TlsTable | None = None
     bearer: tuple[_BearerTable, ...] = ()
+    hub: _HubTable | None = None
 
 
 class _HoursTable(_Strict):
@@ -251,7 +261,7 @@ def _web(path: Path, table: _WebTable | None) -> WebDoor | None:
     if table is None:
         return None
     bearers = tuple(Bearer(one.name, one.token, frozenset(one.may)) for one in table.bearer)
-    door = WebDoor(*_place(path, "web.listen", table.listen), bearers, _tls("web.tls", table.tls))
+    door = WebDoor(*_place(path, "web.listen", table.listen), bearers, _tls("web.tls", table.tls), _hub(table.hub))
     names = [one.name for one in bearers]
     try:
         check_secrecy(door)
@@ -262,6 +272,10 @@ def _web(path: Path, table: _WebTable | None) -> WebDoor | None:
         msg = f"{path.name}: two of web.bearer have the same name; give each its own"
         raise SettingsError(msg)
     return door
+
+
+def _hub(table: _HubTable | None) -> HubDoor | None:
+    return HubDoor(**table.model_dump() | {"api": table.api or f"{table.url}/hub/api"}) if table else None
 
 
 _AS_TOLD = ("run", "choose", "priority", "parameters", "send", "minutes", "hold_when")

@@ -8,6 +8,7 @@ from ailab_kernel.adapter.ledger import Work, Worklist
 from ailab_kernel.adapter.ledger.work import work_id
 from ailab_kernel.adapter.receive import Inbox
 from ailab_kernel.adapter.rules import Judgement, Plan, Rule, StudyFacts, facts_of, judge
+from ailab_kernel.ground.errors import DicomError
 
 _QUIET_S = 60.0                                # of a study for which no rule is
 
@@ -37,7 +38,12 @@ class Dispatcher:
         now = time.time() if now is None else now
         worklist, made = Worklist(self.inbox.ledger), list[Work]()
         for study_uid, kept in worklist.unlooked():
-            facts = facts_of(self.inbox, study_uid)
+            try:
+                facts = facts_of(self.inbox, study_uid)
+            except DicomError as error:        # a file that is gone must not keep other studies waiting
+                made.append(worklist.offer(self._none(study_uid, now, state="failed", reason=str(error))))
+                worklist.settled(study_uid, kept=kept)
+                continue
             if facts is None:
                 continue
             found, final = self._judged(facts, now)
@@ -72,7 +78,7 @@ class Dispatcher:
         if not fitting:
             waits = now - facts.last_at < _QUIET_S
             if not waits:
-                made.append(self._none(facts, now))
+                made.append(self._none(facts.uid, now))
         return made, not waits
 
     @staticmethod
@@ -83,5 +89,5 @@ class Dispatcher:
                     now + rule.minutes * 60, told)  # fmt: skip
 
     @staticmethod
-    def _none(facts: StudyFacts, now: float) -> Work:
-        return Work(work_id(facts.uid, "", []), facts.uid, "", "done", "no rule is for it", now, now, now)
+    def _none(uid: str, now: float, *, state: str = "done", reason: str = "no rule is for it") -> Work:
+        return Work(work_id(uid, "", [reason] if state == "failed" else []), uid, "", state, reason, now, now, now)

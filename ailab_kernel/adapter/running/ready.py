@@ -22,6 +22,7 @@ def check(path: Path) -> Plan:
     secured = [tls for tls in (plan.tls, plan.web and plan.web.tls) if tls]
     steps: list[tuple[str, Callable[[], object]]] = [(tls.where, tls.context) for tls in secured]
     steps += [("web", plan.web.tokens)] if plan.web else []
+    steps += [("web", plan.web.hub.secret)] if plan.web and plan.web.hub else []
     steps += [("context", plan.context.check)] if plan.context else []
     steps += [(f"destination {one.name}", partial(check_place if one.tells else open_archive, one.url))
               for one in plan.destinations]  # fmt: skip

@@ -75,10 +75,11 @@ class Adapter:
         door = self.plan.web
         if door is None:
             return 0
-        from ailab_kernel.adapter.web import Desk, WebServer
+        from ailab_kernel.adapter.web import Desk, HubPeople, WebServer
 
         once_more = partial(again, self._workspace, self.inbox.ledger, plan=self._path)
-        desk = Desk(self.inbox, self.plan, door.tokens(), refusals, once_more, self._workspace.catalog.audit)
+        desk = Desk(self.inbox, self.plan, door.tokens(), refusals, once_more, self._workspace.catalog.audit,
+                    people=HubPeople(door.hub) if door.hub else None)  # fmt: skip
         return opened.enter_context(WebServer(door, desk)).port
 
     def _place(self) -> Place:

@@ -11,10 +11,11 @@ from ailab_kernel.ground.errors import MissingExtra
 
 if TYPE_CHECKING:
     from .desk import Desk
+    from .hub import HubPeople
     from .serving import WebServer
 
-_DOORS = {"Desk": "desk", "WebServer": "serving"}
-__all__ = ["Desk", "WebServer"]
+_DOORS = {"Desk": "desk", "HubPeople": "hub", "WebServer": "serving"}
+__all__ = ["Desk", "HubPeople", "WebServer"]
 
 
 def __getattr__(name: str) -> Any:

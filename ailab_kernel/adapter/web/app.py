@@ -42,7 +42,8 @@ def create_app(desk: Desk) -> FastAPI:
         (f"{BASE}/studies", store, ["POST"]), (f"{BASE}/studies/{{study}}", store, ["POST"]),
         ("/inference", infer, ["POST"]), ("/inference/status/{transaction}", inference_status, ["GET"]),
         ("/metrics", read_metrics, ["GET"]), ("/figures", read_figures, ["GET"]),
-        ("/again/{work}", again, ["POST"]), ("/", page.show, ["GET"]), ("/health", health, ["GET"]),
+        ("/again/{work}", again, ["POST"]), ("/", page.show, ["GET"]),
+        ("/oauth_callback", page.come_back, ["GET"]), ("/health", health, ["GET"]),
     ):  # fmt: skip
         app.add_api_route(path, endpoint, methods=methods, response_model=None)
     app.add_exception_handler(AilabError, _deliberate)

@@ -10,6 +10,8 @@ from ailab_kernel.adapter.ledger import Work
 from ailab_kernel.adapter.receive import Inbox, Refusals
 from ailab_kernel.adapter.rules import Act, Bearer, Plan
 
+from .hub import HubPeople
+
 _SCHEMES = ("bearer", "token")                 # RFC 6750, and the word that JupyterHub's clients say
 
 
@@ -41,6 +43,8 @@ class Desk:
         Does once more what failed or is held.
     audit
         Takes a line of the trail.
+    people
+        The hub's, who need no token of ours; None: there is no hub.
     """
 
     inbox: Inbox
@@ -50,6 +54,7 @@ class Desk:
     again: Callable[[str], Work]
     audit: Callable[..., None]
     limits: Limits = field(default_factory=Limits)
+    people: HubPeople | None = None
 
     def __post_init__(self) -> None:
         # By digest: how long a look-up takes then says nothing about the tokens.
@@ -67,7 +72,8 @@ def may(act: Act) -> Callable[[Request], Bearer]:
 
     def _check(request: Request) -> Bearer:
         desk: Desk = request.app.state.desk
-        found = desk.bearer(request.headers.get("authorization", ""))
+        header = request.headers.get("authorization", "")
+        found = desk.bearer(header) if header or desk.people is None else desk.people.bearer(request)
         address = request.client.host if request.client else ""
         if found is None:
             desk.refusals.note("web", address, why="no token that is known")

@@ -6,18 +6,33 @@ import re
 from functools import cache
 from pathlib import Path
 
+from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 _FILE = Path(__file__).with_name("page.html")
 
 
-def show() -> Response:
-    """Return the page; it holds no data, so no token is asked for."""
+def show(request: Request) -> Response:
+    """Return the page; it holds no data, so no token is asked for. People of the hub sign in there first."""
+    people, by_hub = request.app.state.desk.people, request.scope.get("ailab.hub", False)
+    if by_hub and people is None:
+        raise HTTPException(404, "adapter.toml has no [web.hub]")
+    if by_hub and not people.known(request):
+        return people.sign_in()
     html, policy = _page()
+    html = html.replace("<html", "<html data-hub", 1) if by_hub else html
     return HTMLResponse(html, headers={
         "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     })  # fmt: skip
+
+
+def come_back(request: Request) -> Response:
+    """Take back whom the hub sends."""
+    people = request.app.state.desk.people
+    if people is None:
+        raise HTTPException(404, "adapter.toml has no [web.hub]")
+    return people.come_back(request)
 
 
 @cache

@@ -16,6 +16,7 @@ from ailab_kernel.ground.errors import SettingsError
 
 from .app import create_app
 from .desk import Desk
+from .hub import ByHub
 
 _MOST = 512                                    # connections; the next is told to come back later
 _LAST_ANSWERS_S = 10                           # so long may running answers take once the door is to close
@@ -77,7 +78,7 @@ class WebServer:
     def __init__(self, door: WebDoor, desk: Desk) -> None:
         tls = door.tls.context() if door.tls else None
         self._server = uvicorn.Server(uvicorn.Config(
-            create_app(desk), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+            ByHub(create_app(desk)), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             ws="none", lifespan="off", http=_Watched, limit_concurrency=_MOST,
             timeout_graceful_shutdown=_LAST_ANSWERS_S, ssl_context_factory=(lambda *_: tls) if tls else None,
         ))  # fmt: skip
