@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from .ready import check
 from .worker import again, jobs_of, submit
 
 _ROUND_S = 1.0
+_AT_ONCE_S, _SLOWEST_S = 10.0, 60.0            # a worker that ends so soon is started again after twice as long, at most
 _log = logging.getLogger(__name__)
 
 
@@ -105,13 +107,17 @@ class Adapter:
                     _log.warning("%s could not be done now (%s)", step.__qualname__, type(error).__name__)
 
     def _worker(self, number: int) -> None:
-        """Keep one worker process alive."""
+        """Keep one worker process alive; one that ends at once is started ever more slowly."""
+        pause = _ROUND_S
         command = [sys.executable, "-m", "ailab_kernel.adapter.running", str(self._workspace.home),
                    f"adapter-{number}", str(self._path.absolute())]
         while not self._ended.is_set():
+            began = time.monotonic()
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
             while process.poll() is None and not self._ended.wait(_ROUND_S):
                 pass
             assert process.stdin is not None
             process.stdin.close()              # it ends when nobody holds the other end
             process.wait()
+            pause = min(2 * pause, _SLOWEST_S) if time.monotonic() - began < _AT_ONCE_S else _ROUND_S
+            self._ended.wait(pause)
