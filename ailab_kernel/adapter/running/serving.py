@@ -30,7 +30,7 @@ from .ready import check
 from .worker import again, jobs_of, submit
 
 _ROUND_S = 1.0
-_AT_ONCE_S, _SLOWEST_S = 10.0, 60.0            # a worker that ends so soon is started again after twice as long, at most
+_AT_ONCE_S, _SLOWEST_S = 10.0, 60.0            # a worker that ends so soon waits ever longer, at most
 _log = logging.getLogger(__name__)
 
 
