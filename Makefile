@@ -8,8 +8,8 @@ PYTEST := $(BIN)/python -m pytest
 demo: .venv/ready          ## the main job, phantoms to reports, at most 4 minutes (FULL=1: the seed's own scale)
 	$(BIN)/ailab demo $(if $(FULL),--full)
 
-test: .venv/ready          ## every test that this machine can run (SLOW=1: the slow ones too, as .ci/run does)
-	$(PYTEST) $(if $(SLOW),,-m "not slow")
+test: .venv/ready          ## every test that this machine can run (SLOW=1: the slow ones too; JOBS=2: two at a time)
+	$(PYTEST) $(if $(SLOW),,-m "not slow") $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
 check: .venv/ready         ## ruff, types, import floors, clean notebooks
 	$(BIN)/ruff check .

@@ -63,7 +63,7 @@ def main(count=30):
             if len(done) >= count and all(one.state in ("done", "failed", "held") for one in done):
                 break
             time.sleep(0.5)
-        wrong, (arrived, written, confirmed) = verdict(day), stamps(day)
+        wrong, (arrived, written, confirmed) = verdict(day, SIZE[0]), stamps(day)
         seconds = Counter()
         for one in works(day):
             seconds.update(one.told.get("seconds", {}))

@@ -54,6 +54,29 @@ def test_tokens_go_over_no_network_in_the_open(tmp_path, listen, fine):
         check(path)
 
 
+@pytest.mark.parametrize(("told", "said"), [
+    ('token = "file:{0}/absent.token"', "web: web.hub.token: "), ('token = "file:{0}/pacs.token"\nca = "{0}/absent.pem"', "web.hub.ca: "),
+    ('token = "1234"', "where the secret is, not the secret itself"),
+    ('token = "file:{0}/pacs.token"\nwatch = "admin"', "web.hub.watch"), ("", "web.hub.token"),
+])  # fmt: skip
+def test_a_hub_that_cannot_be_asked_is_named_before_it_is_needed(tmp_path, told, said):
+    plan, _ = plan_of(tmp_path)
+    hub = f'[web.hub]\nurl = "https://hub.example"\n{told.format(tmp_path)}\n'
+    plan.write_text(plan.read_text().replace("[[caller]]", f"{hub}[[caller]]"))
+    with pytest.raises(SettingsError, match=said):
+        check(plan)
+
+
+def test_the_hubs_groups_say_what_a_person_may(tmp_path):
+    plan, _ = plan_of(tmp_path)
+    hub = f'[web.hub]\nurl = "https://hub.example"\ntoken = "file:{tmp_path}/pacs.token"\n'
+    plan.write_text(plan.read_text().replace("[[caller]]", f"{hub}[[caller]]"))
+    door = check(plan).web.hub
+    assert door.api == "https://hub.example/hub/api"
+    assert [sorted(door.may(one)) for one in (["admin"], ["radiologist", "x"], ["student"], [])] == [
+        ["again", "watch"], ["watch"], [], []]
+
+
 def test_a_token_may_come_from_the_environment(tmp_path, monkeypatch):
     plan, _ = plan_of(tmp_path)
     plan.write_text(plan.read_text().replace(f"file:{tmp_path}/asker.token", "env:ASKERS_TOKEN"))

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Literal
 
 from ailab_kernel.ground.errors import SettingsError
@@ -81,7 +82,10 @@ class HubDoor:
     again: tuple[str, ...] = ("admin",)
 
     def secret(self) -> str:
-        """Return the service's token; SettingsError where it is not there."""
+        """Return the service's token; SettingsError where it, or the file of authorities, is not there."""
+        if self.ca and not Path(self.ca).is_file():
+            msg = f"web.hub.ca: there is no file {Path(self.ca).name}; give the authorities of the hub's certificate"
+            raise SettingsError(msg)
         return secret(self.token, what="web.hub.token").decode().strip()
 
     def may(self, groups: Iterable[str]) -> frozenset[Act]:
