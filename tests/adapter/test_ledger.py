@@ -1,6 +1,7 @@
 """The ledger's sums: right after whatever came, found by an index, made up for by a ledger that had none."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from ailab_kernel.adapter.ledger import Arrival, Ledger, Worklist
 from ailab_kernel.adapter.ledger.tables import ARRIVALS, METADATA, MINUTES, STUDIES
 from ailab_kernel.adapter.ledger.work import UNLOOKED
+from ailab_kernel.ground.errors import CatalogError
 from tests.databases import postgres
 
 
@@ -81,3 +83,12 @@ def test_what_to_look_at_is_found_by_an_index_however_much_has_come(tmp_path):
     assert Worklist(ledger).unlooked() == [("1.77", 300)]
     assert time.perf_counter() - start < 0.05
     ledger.close()
+
+
+def test_what_the_database_does_not_take_leaves_nothing(ledger):
+    good = arrival(1)
+    with pytest.raises(CatalogError, match="did not take an arrival: "):
+        ledger.keep([good, replace(arrival(2), content=None)])
+    assert ledger.arrivals() == []
+    assert ledger.keep([good]) == ["kept"]
+    assert len(ledger.arrivals()) == 1

@@ -1,7 +1,7 @@
 """What arrived: one row an instance, in SQLite or PostgreSQL, written before any promise is made, and never changed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -123,18 +123,12 @@ class Ledger:
     @contextmanager
     def _writing(self) -> Iterator[Any]:
         """A cursor in a transaction, of the driver itself: SQLAlchemy takes longer for an instance than a database."""
-        connection = self.engine.raw_connection()
-        try:
+        with closing(self.engine.raw_connection()) as connection:      # closed, it is rolled back and kept in the pool
             cursor = connection.cursor()
             if self.engine.dialect.name == "sqlite":
                 cursor.execute("BEGIN IMMEDIATE")
             yield cursor
             connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
-        finally:
-            connection.close()
 
     def _sorted(self, cursor: Any, new: Sequence[Arrival]) -> tuple[list[str], list[dict[str, Any]]]:
         """Return the state of each arrival, and the rows of those that are new."""
