@@ -11,7 +11,7 @@ from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.pack import pack_mask
 from ailab_kernel.volumes.volume import Volume
 
-from .metrics import diagonal_mm, renumbered, score, worst
+from .metrics import diagonal_mm, is_tube, renumbered, score, worst
 
 if TYPE_CHECKING:
     from ailab_kernel.workspace import Workspace
@@ -33,7 +33,7 @@ def score_case(
     dataset
         ``name@version``, for the labels.
     tolerance_mm
-        Of the surface Dice.
+        Of the surface Dice and the boundary IoU.
 
     Returns
     -------
@@ -52,7 +52,9 @@ def score_case(
             mask = renumbered(predictor(workspace, digest).predict(vol), truth.labels)
         except AilabError as error:
             told["failures"][role] = str(error)
-            told["scores"][role] = {name: worst(truth.grid, ml) for name, ml in truth.volumes_ml().items()}
+            ml = truth.volumes_ml()
+            told["scores"][role] = {label.name: worst(truth.grid, ml[label.name], tube=is_tube(label))
+                                    for label in truth.labels}  # fmt: skip
         else:
             told["scores"][role] = score(mask, truth, tolerance_mm=tolerance_mm)
             told["masks"][role] = workspace.catalog.put(pack_mask(mask))

@@ -36,9 +36,18 @@ def test_two_boxes_that_are_shifted_by_two_columns():
     assert told["kappa"] == pytest.approx((24 / 36 - 26 / 36) / (1 - 26 / 36))
     assert told["truth_ml"] == told["volume_ml"] == pytest.approx(200 * 15 / 1000)
     assert told["volume_error_ml"] == 0
-    # Each slice is a border: of every row's ten voxels two lie outside the other box, 3 mm and 1.5 mm from it.
     assert told["hd95"] == 3
-    assert told["surface_mm"] == pytest.approx((3 + 1.5) / 10)
+    # A box's surface: faces of 2 × 9 × 9 elements of 3 mm², 2 × 9 of 7.5 and 2 × 9 of 10, edges of two half faces each,
+    # corners of an eighth of three. The end of either box is 3 mm from the other's, or 2 mm beside its rows' faces; the
+    # first elements of the four sides are 1.5 mm from it.
+    edges = {"slices": math.hypot(5, 3.75), "rows": math.hypot(5, 1.5), "columns": math.hypot(3.75, 1.5)}
+    corner = math.hypot(10, 7.5, 3) / 8
+    total = (2 * (81 * 3 + 9 * 7.5 + 9 * 10) + 4 * (1 * edges["slices"] + 9 * edges["rows"] + 9 * edges["columns"])
+             + 8 * corner)  # fmt: skip
+    near_end = 9 * 10 + 2 * 9 * edges["rows"] + 2 * edges["slices"] + 4 * corner
+    next_to_it = 2 * 9 * 3 + 2 * 7.5 + 4 * edges["columns"]
+    within = 7 * 10 * 3 + 2 * 10 * 2
+    assert told["surface_mm"] == pytest.approx((3 * near_end + 1.5 * next_to_it + within) / total)
 
 
 def test_a_box_within_a_box():

@@ -3,15 +3,28 @@
 import numpy as np
 import pytest
 
-from ailab_kernel.dicom.codes import ANATOMICAL_STRUCTURE
+from ailab_kernel.dicom.codes import ANATOMICAL_STRUCTURE, Code
 from ailab_kernel.ground.errors import DatasetError
-from ailab_kernel.validation.metrics import METRICS, WORST_DISTANCE, diagonal_mm, dice, renumbered, score, worst
+from ailab_kernel.validation.metrics import (
+    EMPTY_RULES,
+    METRICS,
+    TUBES,
+    WORST_DISTANCE,
+    diagonal_mm,
+    dice,
+    is_tube,
+    renumbered,
+    score,
+    worst,
+)
 from ailab_kernel.volumes.masks import Label
 
 from .shapes import LUNG, WALL, cube, grid, mask
 
 SHAPE = (8, 20, 20)
 EMPTY = np.zeros(SHAPE)
+AORTA = Label(1, "aorta", Code("15825003", "SCT", "Aorta"))
+OF_ALL = {name for name, metric in METRICS.items() if not metric.tubes_only}
 
 
 def test_counts_by_hand():
@@ -24,7 +37,42 @@ def test_counts_by_hand():
     assert scores["volume_ml"] == scores["truth_ml"] == pytest.approx(200 * ml)
     assert scores["volume_error_ml"] == 0.0
     assert scores["hd95"] == pytest.approx(5 * 0.7)
+    assert scores["hd"] == pytest.approx(5 * 0.7)
+    assert 0 < scores["assd"] < scores["hd95"]
+    assert set(scores) == OF_ALL
+
+
+def test_a_rim_as_wide_as_the_tolerance_by_hand():
+    """Boxes of 2×10×10 at 5×0.8×0.7 mm: each slice borders on an empty one, so the rim is the whole box."""
+    truth, found = cube(SHAPE, (2, 4, 4), (2, 10, 10)), cube(SHAPE, (2, 4, 9), (2, 10, 10))
+    assert score(mask(found), mask(truth), tolerance_mm=0.1)["wall"]["boundary_iou"] == pytest.approx(100 / 300)
+
+
+def test_a_tube_is_scored_along_its_centre_line_too():
+    truth, found = cube(SHAPE, (3, 3, 1), (3, 3, 18)), cube(SHAPE, (3, 3, 1), (3, 3, 9))
+    scores = score(mask(found, labels=(AORTA,)), mask(truth, labels=(AORTA,)), tolerance_mm=1.0)["aorta"]
     assert set(scores) == set(METRICS)
+    # The line of the short tube lies in the long one; of the long one's some half lies in the short one.
+    assert scores["cl_dice"] == pytest.approx(2 * 0.5 / 1.5, abs=0.06)
+    assert is_tube(AORTA)
+    assert not is_tube(WALL)
+
+
+def test_codes_of_tubes_are_those_of_the_standard():
+    from pydicom.sr.codedict import codes
+
+    known = {(code.value, code.meaning.casefold()) for code in (getattr(codes.SCT, name) for name in codes.SCT.dir())}
+    assert {(value, meaning.casefold()) for value, meaning in TUBES.items()} <= known
+
+
+def test_the_rules_for_empty_masks_can_be_shown():
+    shown, printed = EMPTY_RULES._repr_html_(), str(EMPTY_RULES)
+    assert len(EMPTY_RULES.rows()) == len(METRICS)
+    for metric in METRICS.values():
+        assert metric.definition in printed
+        assert metric.title in printed
+    assert WORST_DISTANCE in shown
+    assert "as it is" in shown
 
 
 def test_volume_error_has_the_sign_of_prediction_minus_truth():
@@ -38,7 +86,7 @@ def test_each_row_of_the_table_for_empty_masks(name, case):
     something = cube(SHAPE, (2, 4, 4), (2, 3, 3))
     predicted, true = {"both_empty": (EMPTY, EMPTY), "prediction_empty": (EMPTY, something),
                        "truth_empty": (something, EMPTY)}[case]  # fmt: skip
-    found = score(mask(predicted), mask(true), tolerance_mm=3.0)["wall"][name]
+    found = score(mask(predicted, labels=(AORTA,)), mask(true, labels=(AORTA,)), tolerance_mm=3.0)["aorta"][name]
     rule = METRICS[name].both_empty if case == "both_empty" else METRICS[name].one_empty
     if rule is not None:
         assert found == (diagonal_mm(grid(SHAPE)) if rule == WORST_DISTANCE else rule)
@@ -73,8 +121,10 @@ def test_other_grids_are_refused():
 def test_the_worst_values_are_worse_than_or_equal_to_any_score():
     something = cube(SHAPE, (0, 0, 0), (1, 1, 1))
     far = cube(SHAPE, (7, 19, 19), (1, 1, 1))
-    scores, floor = score(mask(far), mask(something), tolerance_mm=1.0)["wall"], worst(grid(SHAPE), 0.2)
+    far, something = mask(far, labels=(AORTA,)), mask(something, labels=(AORTA,))
+    scores, floor = score(far, something, tolerance_mm=1.0)["aorta"], worst(grid(SHAPE), 0.2, tube=True)
     assert set(floor) == set(METRICS)
+    assert set(worst(grid(SHAPE), 0.2)) == OF_ALL
     for name, metric in METRICS.items():
         if metric.higher_is_better is not None:
             assert floor[name] <= scores[name] if metric.higher_is_better else floor[name] >= scores[name]
