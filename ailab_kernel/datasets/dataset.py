@@ -57,7 +57,8 @@ class Case:
     image, truth
         SHA-256 of the packs.
     facts
-        Technical attributes by DICOM keyword, for subgroups.
+        Technical attributes by DICOM keyword, ``site`` and ``pixels`` (a hash of the stored values), for subgroups and
+        against leakage.
     """
 
     id: str
@@ -68,6 +69,11 @@ class Case:
     study_uid: str
     series_uid: str
     facts: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def pixels(self) -> str:
+        """SHA-256 of the stored values; of the whole pack, for images that came in before it was kept."""
+        return self.facts.get("pixels", self.image)
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Datasets:
         check_leakage(
             {key: case.patient for key, case in ids.items()},
             {key: case.split for key, case in ids.items()},
-            {key: case.image for key, case in ids.items()},
+            {key: case.pixels for key, case in ids.items()},
         )
         body = {"labels": [asdict(label) for label in labels], "cases": [asdict(case) for case in cases]}
         parents = sorted({digest for item in accepted for digest in (item.image.record, item.record) if digest})

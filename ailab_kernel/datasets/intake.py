@@ -6,11 +6,13 @@ record keeps the profile and the certificate. What enters is a pack: pixels, geo
 technical facts; no header comes along.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydicom import dcmread
 
 from ailab_kernel import __version__
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 KIND = "image"
 # What says that a study may enter, and whose it is.
 _MARKS = ("PatientID", "PatientIdentityRemoved", "StudyDescription", "DeidentificationMethod")
+_SITE = "InstitutionName"                      # (0008,0080)
 IMAGES = ("CT", "MR", "PT")
 ENTRY = profile_of("research+uids")            # the lab keeps UIDs, so that results find their study again
 
@@ -54,7 +57,7 @@ class Image:
     patient
         The lab's pseudonym.
     facts
-        Technical attributes by DICOM keyword.
+        Technical attributes by DICOM keyword, ``site`` (a pseudonym) and ``pixels``, the hash of the stored values.
     reason
         Why a study without PatientIdentityRemoved YES was let in; empty otherwise.
     privacy
@@ -114,8 +117,8 @@ def take_in(workspace: "Workspace", series: "Series", *, reason: str = "") -> Im
         return known
     gate = _Gate(workspace.catalog, series.uid, reason)
     volume = volume_from_files(gate.passed(workspace.archive.retrieve_files(series)))
-    marks = next(iter(attributes_of(volume.headers, *_MARKS)))
-    return _keep(workspace.catalog, volume, patient=marks["PatientID"], gate=gate)
+    marks = next(iter(attributes_of(volume.headers, *_MARKS))) | {_SITE: str(volume.headers[0].get(_SITE) or "")}
+    return _keep(workspace.catalog, volume, marks=marks, gate=gate)
 
 
 def known_image(catalog: "Catalog", series_uid: str) -> Image | None:
@@ -178,13 +181,14 @@ def _marks(file: "File") -> dict[str, str]:
         return {keyword: str(ds.get(keyword, "")) for keyword in _MARKS}
 
 
-def _keep(catalog: "Catalog", volume: Volume, *, patient: str, gate: _Gate) -> Image:
+def _keep(catalog: "Catalog", volume: Volume, *, marks: Mapping[str, str], gate: _Gate) -> Image:
+    patient = marks["PatientID"]
     body = {
         "image": catalog.put(pack(volume)),
         "patient": patient if gate.scrubbed else catalog.pseudonym("patient", patient or volume.study_uid),
         "study_uid": volume.study_uid,
         "series_uid": volume.series_uid,
-        "facts": dict(volume.facts),
+        "facts": {**volume.facts, **_site(catalog, marks), "pixels": pixel_hash(volume)},
         "reason": gate.reason if gate.scrubbed else "",
         "privacy": gate.privacy,
     }
@@ -194,6 +198,20 @@ def _keep(catalog: "Catalog", volume: Volume, *, patient: str, gate: _Gate) -> I
     catalog.audit("intake", series=volume.series_uid, image=str(body["image"]), reason=str(body["reason"]),
                   options=",".join(gate.privacy.get("options", ())))  # fmt: skip
     return _image(catalog.append(KIND, body, name=volume.series_uid))
+
+
+def _site(catalog: "Catalog", marks: Mapping[str, str]) -> dict[str, str]:
+    """The site, for subgroups: a phantom's by its name, any other by a pseudonym; nothing where none is told."""
+    name = marks.get(_SITE, "").strip()
+    if not name:
+        return {}
+    return {"site": name if is_phantom(marks) else f"site {catalog.pseudonym('site', name)[:6]}"}
+
+
+def pixel_hash(volume: Volume) -> str:
+    """Return a SHA-256 of the stored values and their shape: equal pixels under other UIDs are found by it."""
+    values = np.ascontiguousarray(volume.array, volume.array.dtype.newbyteorder("<"))
+    return hashlib.sha256(f"{values.dtype.str}{values.shape}".encode() + values.tobytes()).hexdigest()
 
 
 def _image(record: Record) -> Image:

@@ -6,7 +6,7 @@ from ailab_kernel.ground.catalog import Catalog, Record
 from ailab_kernel.ground.errors import Leakage
 
 from .dataset import KIND as DATASET
-from .dataset import DatasetVersion
+from .dataset import Case, DatasetVersion
 
 KINDS = ("image", "task", "annotation", "dataset", "model", "inference", "report")
 
@@ -32,17 +32,45 @@ def lineage(catalog: Catalog, record: Record) -> Lineage:
     return Lineage(record, tuple(found.values()))
 
 
-def check_unseen(catalog: Catalog, model: Record, dataset: DatasetVersion, *, split: str = "test") -> None:
-    """Raise Leakage when a patient or image of ``dataset``'s split was used to train ``model`` or its ancestors."""
-    tested = dataset.split(split)
+@dataclass(frozen=True)
+class Shared:
+    """What the tested cases of a dataset share with a dataset that a model learned from.
+
+    Attributes
+    ----------
+    learned_from
+        ``name@version``.
+    patients, pixels
+        How many patients, and images with the very same pixels, stand on both sides.
+    learned
+        How many patients the model learned from.
+    """
+
+    learned_from: str
+    patients: int
+    pixels: int
+    learned: int
+
+
+def shared_with(catalog: Catalog, model: Record, dataset: DatasetVersion, *, split: str = "test") -> tuple[Shared, ...]:
+    """Return what ``dataset``'s split shares with each dataset that ``model`` or its ancestors learned from."""
+    tested, found = dataset.split(split), []
     for ancestor in lineage(catalog, model).ancestors:
         if ancestor.kind != DATASET:
             continue
-        learned = [case for case in ancestor.body["cases"] if case["split"] != "test"]
-        for what, key in (("patient", "patient"), ("image", "image")):
-            shared = {getattr(case, key) for case in tested} & {case[key] for case in learned}
-            if shared:
-                msg = (f"model {model.ref} learned from {ancestor.ref}, which shares {len(shared)} {what}s with the "
+        learned = [Case(**case) for case in ancestor.body["cases"] if case["split"] != "test"]
+        patients, pixels = ({getattr(case, key) for case in tested} & {getattr(case, key) for case in learned}
+                            for key in ("patient", "pixels"))  # fmt: skip
+        found.append(Shared(ancestor.ref, len(patients), len(pixels), len({case.patient for case in learned})))
+    return tuple(found)
+
+
+def check_unseen(catalog: Catalog, model: Record, dataset: DatasetVersion, *, split: str = "test") -> None:
+    """Raise Leakage when a patient or image of ``dataset``'s split was used to train ``model`` or its ancestors."""
+    for shared in shared_with(catalog, model, dataset, split=split):
+        for what, count in (("patient", shared.patients), ("image", shared.pixels)):
+            if count:
+                msg = (f"model {model.ref} learned from {shared.learned_from}, which shares {count} {what}s with the "
                        f"{split} cases of {dataset.ref}: validate on patients it never saw")  # fmt: skip
                 raise Leakage(msg)
 

@@ -53,7 +53,7 @@ def check_leakage(patient_of: Mapping[str, str], split_of: Mapping[str, str], pi
     Parameters
     ----------
     patient_of, split_of, pixels_of
-        Case id to patient pseudonym, to split name, and to the SHA-256 of its image.
+        Case id to patient pseudonym, to split name, and to the SHA-256 of its image's pixels.
     """
     for what, group_of in (("patient", patient_of), ("image", pixels_of)):
         sides: dict[str, set[str]] = {}

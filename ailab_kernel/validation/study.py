@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from ailab_kernel.ground.errors import DatasetError
 from ailab_kernel.volumes.masks import Label
 
 from .metrics import METRICS, worst_shares
-from .statistics import Interval, mean_interval, paired_p
+from .statistics import Interval, doubts, mean_interval, paired_p
 
 _SHOWN = ("dice", "nsd", "hd95", "sensitivity", "specificity", "volume_ml", "truth_ml", "volume_error_ml")
 
@@ -111,6 +111,28 @@ class ComparisonTable:
         return f"<table>{head}<tbody>{rows}</tbody></table>{few}"
 
 
+@dataclass(frozen=True)
+class Doubts:
+    """Why intervals are known to fail here, label by label."""
+
+    found: Mapping[str, tuple[str, ...]]
+
+    def _repr_html_(self) -> str:
+        every = set.intersection(*(set(texts) for texts in self.found.values())) if self.found else set()
+        lines = [*(f"{text}." for text in sorted(every)),
+                 *(f"{label}: {text}." for label, texts in self.found.items() for text in texts if text not in every)]
+        return f'<p class="note">{"<br>".join(html.escape(line) for line in lines)}</p>' if lines else ""
+
+
+def doubts_of(rows: Sequence[CaseScores], *, metric: str) -> Doubts:
+    """Return why the intervals of a metric's means are known to fail; see `statistics.doubts`."""
+    found = {}
+    for label in dict.fromkeys(row.label for row in rows):
+        mine = [row for row in rows if row.label == label and metric in row.values]
+        found[label] = doubts([row.values[metric] for row in mine], [row.patient for row in mine])
+    return Doubts(found)
+
+
 def rows_of(
     scored: Sequence[Mapping[str, Any]], role: str, tested: Sequence[Case], *, labels: Sequence[Label] = ()
 ) -> tuple[CaseScores, ...]:
@@ -137,15 +159,18 @@ def rows_of(
         reason = next((one["failed"] for one in scored if "failed" in one), "there are none")
         msg = f"none of the {len(scored)} cases could be scored ({reason}); the dataset's images have to be readable"
         raise DatasetError(msg)
-    unread = dict.fromkeys(read[0]["scores"][role], _unread(read))
+    unread = {label: _unread(read, known) for label, known in read[0]["scores"][role].items()}
     place = {label.name: number for number, label in enumerate(labels)}
     rows = [row for one, case in zip(scored, tested, strict=True) for row in _rows(one, role, case, unread)]
     return tuple(sorted(rows, key=lambda row: place.get(row.label, len(place))))
 
 
-def _unread(read: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Values of a case of which not even the truth could be read: the worst, in the largest image of the study."""
-    return worst_shares(max(one["diagonal_mm"] for one in read))
+def _unread(read: Sequence[Mapping[str, Any]], known: Collection[str]) -> dict[str, float]:
+    """Values of a case of which not even the truth could be read: the worst of each metric that the label has, in the
+    largest image of the study.
+    """
+    values = worst_shares(max(one["diagonal_mm"] for one in read), tube=True)
+    return {name: value for name, value in values.items() if name in known}
 
 
 def _rows(one: Mapping[str, Any], role: str, case: Case, unread: Mapping[str, Any]) -> list[CaseScores]:

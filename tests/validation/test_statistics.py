@@ -7,15 +7,19 @@ from hypothesis import strategies as st
 
 from ailab_kernel.ground.errors import WrongUse
 from ailab_kernel.validation.statistics import (
+    MINIMUM,
     auc,
     compare_auc,
+    doubts,
     holm,
     mcnemar_p,
+    mean_bound,
     mean_interval,
     non_inferiority,
     paired_p,
     patients_for_mean,
     patients_for_share,
+    patients_for_threshold,
     proportion,
 )
 
@@ -220,6 +224,65 @@ def test_non_inferiority_by_a_declared_margin():
     assert close.lower < close.difference < 0
 
 
+def test_no_margin_is_kept_or_missed_by_too_few():
+    for gains in (np.zeros(19), np.full(30, 0.01)):
+        found = non_inferiority(gains, names(len(gains)), margin=0.02, seed=1)
+        assert (found.lower, found.shown) == (None, False)
+        assert found.refused
+    assert non_inferiority(np.zeros(20), names(20), margin=0.02, seed=1).lower == 0.0, "the same figures are not worse"
+
+
+def test_bca_is_scipys():
+    """The same method in scipy, with draws of its own: their ends agree within the error of the draws."""
+    from scipy.stats import bootstrap
+
+    for values in (np.random.default_rng(1).beta(8, 2, 60), np.random.default_rng(2).exponential(2, 60)):
+        ours = mean_interval(values, names(60), seed=1)
+        theirs = bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(3)).confidence_interval
+        width = theirs.high - theirs.low
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.04 * width)
+
+
+def test_the_gates_bound_is_stricter_than_what_is_shown():
+    for draw in (lambda r: r.normal(0.8, 0.1, 20), lambda r: r.beta(20, 3, 20), lambda r: r.exponential(2, 20)):
+        values = draw(np.random.default_rng(8))
+        shown = mean_interval(values, names(20), seed=1)
+        low, high = (mean_bound(values, names(20), seed=1, upper=upper) for upper in (False, True))
+        assert low.mean == high.mean == pytest.approx(shown.mean)
+        assert low.bound < shown.low < shown.high < high.bound
+        assert mean_bound(values, names(20), seed=1) == low
+
+
+def test_a_bound_takes_the_patient_as_the_unit():
+    values = np.random.default_rng(4).normal(0.8, 0.1, 30)
+    once = mean_bound(values, names(30), seed=7)
+    twice = mean_bound(np.repeat(values, 2), np.repeat(names(30), 2), seed=7)
+    assert twice.bound == pytest.approx(once.bound)
+    assert twice.patients == 30
+    turned = mean_bound(-values, names(30), seed=7, upper=True)
+    assert turned.bound == pytest.approx(-once.bound, rel=0.02)
+
+
+@pytest.mark.parametrize(("values", "minimum", "told"), [
+    (np.linspace(0, 1, 19), 1, "19 patients, at least 20"), (np.linspace(0, 1, 25), 30, "25 patients, at least 30"), ([], 1, "0 patients"),
+    (np.ones(25), 20, "the same value"), ([*np.ones(24), 0.5], 20, "too few different values"),
+])  # fmt: skip
+def test_where_no_bound_can_be_relied_on_there_is_none(values, minimum, told):
+    found = mean_bound(values, names(len(values)), seed=1, minimum=minimum)
+    assert found.bound is None
+    assert told in found.refused
+
+
+def test_what_an_interval_is_known_to_fail_for_is_said():
+    values = np.random.default_rng(4).normal(0.8, 0.1, MINIMUM["mean"])
+    assert doubts(values, names(len(values))) == ()
+    few, = doubts(values[:-1], names(len(values) - 1))
+    assert "49 patients: below 50" in few
+    alone, = doubts([*values, 9.0], names(len(values) + 1))
+    assert "one patient makes more than half of the spread" in alone
+    assert doubts([], []) != ()
+
+
 def test_holm_by_hand():
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
         {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
@@ -232,3 +295,6 @@ def test_how_many_patients():
     assert proportion(int(0.95 * needed), needed).exact_low >= 0.9
     assert proportion(int(0.95 * (needed - 1)), needed - 1).exact_low < 0.9
     assert patients_for_share(0.9, at_least=0.9) is None
+    assert patients_for_threshold(0.01, 0.05) == 97
+    assert patients_for_threshold(0.5, 0.05) == MINIMUM["mean gate"]
+    assert patients_for_threshold(0.0, 0.05) is None

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ailab_kernel.datasets.dataset import Case
@@ -56,6 +57,16 @@ def test_a_case_that_could_not_be_read_is_as_bad_as_the_largest_image_allows():
     summary = study.summarize(found, seed=1).intervals["wall"]
     assert summary["dice"].n == 3
     assert summary["volume_ml"].n == 2, "a volume that nobody knows is not made up"
+
+
+@pytest.mark.parametrize("tube", [True, False])
+def test_a_case_that_could_not_be_read_has_the_figures_that_its_label_has(tube):
+    """clDice is worked out for tubes alone, and there too a case that could not be read counts."""
+    told = scored("a", 1)
+    if tube:
+        told["scores"]["model"]["wall"]["cl_dice"] = 0.5
+    found = study.rows_of([told, {"key": "b", "failed": "series has a gap"}], "model", [case("a"), case("b")])
+    assert found[1].values.get("cl_dice") == (0.0 if tube else None)
 
 
 def test_a_case_that_could_not_be_read_leads_the_worst_and_is_paired_as_a_tie():
@@ -133,3 +144,10 @@ def test_the_comparison_shows_metric_counts_and_escapes():
 @pytest.mark.parametrize(("value", "metric", "text"), [(0.98765, "dice", "0.988"), (12.345, "hd95", "12.3")])
 def test_numbers(value, metric, text):
     assert study.number(value, metric) == text
+
+
+def test_doubts_are_shown_by_label():
+    page = study.doubts_of([*rows(*[0.9] * 59, 0.1), *rows(0.5, 0.6, 0.7, 0.8, label="<b>")], metric="dice")._repr_html_()
+    assert "wall: one patient makes more than half of the spread" in page
+    assert "&lt;b&gt;: 4 patients: below 50" in page
+    assert study.doubts_of(rows(*np.linspace(0.5, 0.9, 60)), metric="dice")._repr_html_() == ""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .means import by_patient, mean_interval
+from .bounds import mean_bound
+from .means import by_patient
+from .planning import MINIMUM
 
 
 def paired_p(differences: Sequence[float], patients: Sequence[str] = ()) -> float:
@@ -38,6 +40,21 @@ def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
     return float(binomtest(only_one, discordant).pvalue) if discordant else 1.0
 
 
+def rank_sum_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p of Wilcoxon's rank-sum test (Mann-Whitney) of two groups of patients; 1 when all values are equal.
+
+    Parameters
+    ----------
+    first, second
+        One figure a patient; no patient stands in both.
+    """
+    from scipy.stats import mannwhitneyu
+
+    if not len(first) or not len(second) or np.ptp([*first, *second]) == 0:
+        return 1.0
+    return float(mannwhitneyu(first, second).pvalue)
+
+
 @dataclass(frozen=True)
 class NonInferiority:
     """Whether a model is not worse than another by more than a margin.
@@ -45,25 +62,30 @@ class NonInferiority:
     Attributes
     ----------
     difference, lower
-        Mean gain, and the lower end of its one-sided interval.
+        Mean gain, and the lower end of its one-sided interval; None where there is none to rely on.
     margin
         How much worse is still allowed; declared before the cases were looked at.
+    refused
+        Why there is no lower end; empty otherwise.
     """
 
     difference: float
-    lower: float
+    lower: float | None
     margin: float
+    refused: str = ""
 
     @property
     def shown(self) -> bool:
         """Whether it is shown: the lower end is above minus the margin."""
-        return self.lower > -self.margin
+        return self.lower is not None and self.lower > -self.margin
 
 
 def non_inferiority(
     gains: Sequence[float], patients: Sequence[str], *, margin: float, seed: int, level: float = 0.975
 ) -> NonInferiority:
-    """Judge gains (higher is better) against a margin, by the patient-level BCa interval.
+    """Judge gains (higher is better) against a margin, by the stricter bound of their mean.
+
+    Where nothing differs in any case, the lower end is nothing too: the models do the same.
 
     Parameters
     ----------
@@ -78,8 +100,10 @@ def non_inferiority(
     level
         One-sided.
     """
-    found = mean_interval(gains, patients, seed=seed, level=2 * level - 1)
-    return NonInferiority(found.mean, found.low, margin)
+    found = mean_bound(gains, patients, seed=seed, level=level)
+    if found.patients >= MINIMUM["mean gate"] and not np.any(gains):
+        return NonInferiority(0.0, 0.0, margin)
+    return NonInferiority(found.mean, found.bound, margin, found.refused)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -1,11 +1,18 @@
-"""How many patients a study needs, by the usual approximations: hints for a plan, no promise."""
+"""How many patients a study needs: what methods need to keep their word, and hints for a plan, which are no promise."""
 
+from collections.abc import Mapping
 from math import ceil
 from statistics import NormalDist
+from types import MappingProxyType
 
 from .proportions import proportion
 
 _MOST = 100_000
+# Fewest patients (of each class, for areas) from which a method was right as often as it says, in simulated studies
+# (tests/validation/test_coverage.py, docs/validation.md). Exact methods need none.
+MINIMUM: Mapping[str, int] = MappingProxyType(
+    {"mean": 50, "mean gate": 20, "share": 75, "share gate": 1, "auc": 30, "auc difference": 50}
+)
 
 
 def patients_for_mean(deviation: float, *, width: float, level: float = 0.95) -> int:
@@ -18,6 +25,17 @@ def patients_for_mean(deviation: float, *, width: float, level: float = 0.95) ->
     """
     z = NormalDist().inv_cdf((1 + level) / 2)
     return max(2, ceil((2 * z * deviation / width) ** 2))
+
+
+def patients_for_threshold(distance: float, deviation: float, *, level: float = 0.975) -> int | None:
+    """Return how many patients let a mean pass a gate from which it lies ``distance`` away, on the good side.
+
+    None where no number does. Never fewer than a gate on a mean takes.
+    """
+    if distance <= 0:
+        return None
+    needed = ceil((NormalDist().inv_cdf(level) * deviation / distance) ** 2)
+    return min(max(MINIMUM["mean gate"], needed), _MOST)
 
 
 def patients_for_share(expected: float, *, at_least: float, level: float = 0.95) -> int | None:
