@@ -16,6 +16,7 @@ import typer
 from ailab_kernel.ground.errors import AilabError
 
 from . import (
+    acceptance,
     adapter,
     archive,
     audit,
@@ -54,6 +55,9 @@ for name, family in (
     ("exits", exits), ("audit", audit), ("task", tasks), ("adapter", adapter),
 ):  # fmt: skip
     app.add_typer(family.app, name=name)
+models.app.command()(acceptance.criteria)
+models.app.command()(acceptance.approve)
+models.app.command()(acceptance.revoke)
 for command in (verbs.annotate, verbs.train, verbs.validate, verbs.infer, convert.convert, size.size, demo.demo,
                 deidentify.deidentify, reidentify.reidentify, doctor.doctor):  # fmt: skip
     app.command()(command)

@@ -5,15 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import evidence as packs
+from . import sharing
 from .asked import open_lab
 from .exits import Release
-from .show import AsJson, line, show
+from .show import AsJson, line, lines, show
 
 if TYPE_CHECKING:
     from ailab_kernel.models import Bundle
 
 app = typer.Typer(help="Keep, show and name models. Example: ailab models list", no_args_is_help=True)
 Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or NAME@ALIAS.")]
+for command in (sharing.search, sharing.push, sharing.pull, sharing.key, sharing.serve, packs.evidence):
+    app.command()(command)
+app.command("check-evidence")(packs.check)
 
 
 @app.command("list")
@@ -35,14 +40,23 @@ def show_command(ref: Ref, as_json: AsJson = False) -> None:
 
 @app.command("import")
 def import_command(
-    source: Annotated[Path, typer.Argument(help="Folder or zip in MONAI bundle layout.")],
+    source: Annotated[Path, typer.Argument(help=(
+        "Folder, zip or file: MONAI bundle, Hugging Face, TensorFlow.js (MeshNet), TorchScript (.ts, .pt), ONNX."))],
+    *,
     name: Annotated[str, typer.Option(help="Keep it under this name.")] = "",
+    recipe: Annotated[str, typer.Option(help="Recipe that prepares its input; empty: as the model says.")] = "",
+    digest: Annotated[str, typer.Option(help="sha256:... that the source must have; anything else is refused.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Keep a MONAI bundle; its code is never run. Example: ailab models import ./bundle --name spleen."""
+    """Keep a model from elsewhere; its code is never run here. Example: ailab models import ./bundle --name spleen."""
     models = open_lab().models
-    bundle = models.import_bundle(source, name=name)
-    show(_row(bundle, models.aliases(bundle.name)), as_json=as_json)
+    found = models.import_model(source, name=name, recipe=recipe, digest=digest)
+    body = {**_row(found.bundle, models.aliases(found.bundle.name)), **found.told()}
+    show(body, as_json=as_json, table=lambda: lines((
+        f"{found.bundle.ref} from layout {found.layout}, {found.source}",
+        *(f"  checked: {one}" for one in found.checked),
+        *(f"  cannot be checked: {one}" for one in found.unchecked),
+    )))  # fmt: skip
 
 
 @app.command()

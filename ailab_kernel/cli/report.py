@@ -63,10 +63,17 @@ def export(
 
 
 @app.command()
-def replay(report: Id, as_json: AsJson = False) -> None:
-    """Run a report again: identical, or what differs. Example: ailab report replay validate-1a2b3c4d."""
-    done = open_lab().replay(report)
-    show({"report": report, "identical": done.identical, "differences": done.differences}, as_json=as_json,
-         table=lambda: lines(done.differences or (f"{report}: identical metrics",)))  # fmt: skip
+def replay(
+    report: Annotated[str, typer.Argument(help="A report's id, or the SOP Instance UID of a SEG that infer stored.")],
+    *,
+    engine: Annotated[str, typer.Option(help="For a SEG: openvino, torch or torch-cuda; empty: that of then.")] = "",
+    rebuild: Annotated[bool, typer.Option(help="Run it in the environment that its record's lock names.")] = False,
+    code: Annotated[Path | None, typer.Option(help="With --rebuild: a checkout of the AI-LAB that ran then.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="With --rebuild: a package that may be installed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a report or a SEG again: identical, or what differs. Example: ailab report replay validate-1a2b3c4d."""
+    done = open_lab().replay(report, engine=engine, rebuild=rebuild, code=code, allow=allow or ())
+    show(done.told(), as_json=as_json, table=lambda: lines(done.lines()))
     if not done.identical:
         raise typer.Exit(1)

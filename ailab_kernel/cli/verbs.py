@@ -67,11 +67,14 @@ def validate(
     *,
     dataset: Annotated[str, typer.Option(help="NAME@VERSION of a dataset with test cases.")],
     baseline: Annotated[str, typer.Option(help="Model to compare with; empty: the one it was tuned from.")] = "",
+    alias: Annotated[str, typer.Option(help="For which alias it is judged.")] = "champion",
+    criteria: Annotated[Path | None, typer.Option(help="TOML to judge it by; without: the criteria in force.")] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model beside its base. Example: ailab validate heart-wall@2 --dataset heart-wall-check@1."""
-    tell(open_lab().validate(model=model, dataset=dataset, baseline=baseline, seed=seed), as_json)
+    """Score and judge a model beside its base. Example: ailab validate heart-wall@2 --dataset heart-wall-check@1."""
+    tell(open_lab().validate(model=model, dataset=dataset, baseline=baseline, alias=alias, criteria=criteria or "",
+                             seed=seed), as_json)  # fmt: skip
 
 
 def infer(

@@ -85,7 +85,7 @@ class Catalog(ObjectStore, Protocol):
     def point(
         self, kind: str, name: str, alias: str, *, digest: str, reason: str = "", evidence: str = ""
     ) -> None:
-        """Let ``name@alias`` mean the record ``digest``; the earlier meaning stays in the history.
+        """Let ``name@alias`` mean the record ``digest`` (empty: nothing); the earlier meaning stays in the history.
 
         ``evidence`` is the digest of the record that speaks for the move; the trusted process moves no model's alias
         without.
@@ -102,6 +102,9 @@ class Catalog(ObjectStore, Protocol):
 
     def verify(self, data: bytes, signature: str) -> bool:
         """Whether ``signature`` is this lab's own on ``data``."""
+
+    def public_key(self) -> str:
+        """Return the public part of the lab's signing key, hex: with it others verify what the lab signed."""
 
     def pseudonym(self, domain: str, value: str) -> str:
         """Return the lab's stable, keyed stand-in for an identifying value (``domain``: ``patient`` ...)."""

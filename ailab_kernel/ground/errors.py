@@ -21,6 +21,7 @@
     │   ├── Leakage                        one patient on both sides of a split
     │   └── NotDeidentified                refused at the gate
     ├── ModelError
+    │   ├── AnswerImplausible              a network failed without a word; its answer is held
     │   ├── ModelChanged                   bytes no longer match their digest
     │   └── UnsafeModel                    a bundle that would run code
     ├── AnnotationError                drawing cannot go on
@@ -123,6 +124,10 @@ class NotDeidentified(DatasetError):
 
 class ModelError(AilabError):
     """A model bundle that cannot be used."""
+
+
+class AnswerImplausible(ModelError):
+    """A network's answer cannot be one for this kind of image: nothing found at all, or no numbers; it is held."""
 
 
 class ModelChanged(ModelError):

@@ -119,6 +119,10 @@ class RemoteCatalog:
         """Whether ``signature`` is this lab's own on ``data``."""
         return bool(self._json("POST", "verify", data=data, params={"signature": signature})["ours"])
 
+    def public_key(self) -> str:
+        """Return the public part of the lab's signing key, hex."""
+        return str(self._json("GET", "key")["public"])
+
     def pseudonym(self, domain: str, value: str) -> str:
         """Return the lab's stable, keyed stand-in for an identifying value."""
         return str(self._told("pseudonyms", {"domain": domain, "value": value})["pseudonym"])

@@ -3,13 +3,15 @@
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
-from .errors import SealBroken
+from .errors import SealBroken, WrongUse
 from .store import sync_folder
 
 _SIZE, _NONCE = 32, 12
+_PUBLIC = re.compile("[0-9a-f]{64}")
 
 
 class Keys:
@@ -32,6 +34,10 @@ class Keys:
         except (InvalidSignature, ValueError):
             return False
         return True
+
+    def public(self) -> str:
+        """Public part of the signing key, 64 hex digits: what others verify with."""
+        return self._private().public_key().public_bytes_raw().hex()
 
     def pseudonym(self, domain: str, value: str) -> str:
         """First 16 hex digits of HMAC-SHA-256 over domain and value: stable, and one-way without the key."""
@@ -101,3 +107,29 @@ class Keys:
         finally:
             temporary.unlink()
         sync_folder(self._folder)
+
+
+def signed_by(public: str, data: bytes, signature: str) -> bool:
+    """Whether ``signature`` (hex) on ``data`` is by the key whose public part (hex) this is, of whatever lab."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def fingerprint(public: str) -> str:
+    """First 32 hex digits of the SHA-256 of a public key (hex), by which people compare it over the telephone.
+
+    Raises
+    ------
+    WrongUse
+        No public key.
+    """
+    if not _PUBLIC.fullmatch(public):
+        msg = "that is no public key: 64 digits of 0-9 and a-f are expected, as ailab models key shows them"
+        raise WrongUse(msg)
+    return hashlib.sha256(bytes.fromhex(public)).hexdigest()[:32]

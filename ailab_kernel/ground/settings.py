@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import SettingsError
@@ -44,6 +44,16 @@ class Settings(BaseSettings):
     compute: str = Field("local", description=(
         "Dask: local (this process), local:N worker processes, slurm://PARTITION, or tcp://HOST:PORT."))
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto takes a GPU if any.")
+    lab_name: str = Field("", description="What other labs call this one where it shares models: north-hospital.")
+    trusted_labs: str = Field("", description=(
+        "Other labs whose models may be taken, and their public keys (ailab models key): a table [trusted_labs] of "
+        'names and keys, or "north-hospital=KEY, south-hospital=KEY".'))
+
+    @field_validator("trusted_labs", mode="before")
+    @classmethod
+    def _as_text(cls, told: Any) -> Any:
+        """A table of names and keys is as good as the text; settings are hashed, which a table cannot be."""
+        return ", ".join(f"{name}={key}" for name, key in told.items()) if isinstance(told, dict) else told
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]

@@ -80,6 +80,10 @@ class SqlCatalog:
         """Whether ``signature`` is this lab's own on ``data``."""
         return self._keys.verify(data, signature)
 
+    def public_key(self) -> str:
+        """Return the public part of the lab's signing key, hex."""
+        return self._keys.public()
+
     def pseudonym(self, domain: str, value: str) -> str:
         """Return the lab's stable, keyed stand-in for an identifying value; a patient's way back is kept, encrypted."""
         made = self._keys.pseudonym(domain, value)
@@ -145,7 +149,7 @@ class SqlCatalog:
         self, kind: str, name: str, alias: str, *, digest: str, reason: str = "", evidence: str = ""
     ) -> None:
         """Let ``name@alias`` mean the record ``digest``; the move and its audit line are one transaction."""
-        if not self.query(kind, name=name, digest=digest):
+        if digest and not self.query(kind, name=name, digest=digest):
             msg = f"{kind} {name} has no record {digest[:12]} for @{alias} to mean"
             raise NotFound(msg)
         moved = {"kind": kind, "name": name, "alias": alias, "digest": digest}
@@ -164,6 +168,9 @@ class SqlCatalog:
         if not moves:
             known = sorted({move.alias for move in self.history(kind, name)})
             msg = f"{kind} {name} has no alias @{alias}; it has {', '.join(known) or 'none'}"
+            raise NotFound(msg)
+        if not moves[-1].digest:
+            msg = f"{kind} {name}@{alias} means nothing since {moves[-1].moved_at[:10]} ({moves[-1].reason})"
             raise NotFound(msg)
         return self.query(kind, name=name, digest=moves[-1].digest)[0]
 

@@ -8,18 +8,19 @@ if TYPE_CHECKING:
     from .library import Template, check, template, templates
     from .notebook import table, this_run
     from .recording import recorded
-    from .replaying import Replay, replay
+    from .replaying import Replay, replay, run_again
     from .report import Report, get_report, list_reports, verify
     from .run import run_report
 
 _DOORS = {
     "Replay": "replaying", "Report": "report", "Template": "library", "check": "library", "get_report": "report",
-    "list_reports": "report", "recorded": "recording", "replay": "replaying", "run_report": "run", "table": "notebook",
-    "template": "library", "templates": "library", "this_run": "notebook", "verify": "report", "write_index": "index",
+    "list_reports": "report", "recorded": "recording", "replay": "replaying",
+    "run_again": "replaying", "run_report": "run", "table": "notebook", "template": "library", "templates": "library",
+    "this_run": "notebook", "verify": "report", "write_index": "index",
 }  # fmt: skip
 __all__ = [
-    "Replay", "Report", "Template", "check", "get_report", "list_reports", "recorded", "replay", "run_report", "table",
-    "template", "templates", "this_run", "verify", "write_index",
+    "Replay", "Report", "Template", "check", "get_report", "list_reports", "recorded", "replay",
+    "run_again", "run_report", "table", "template", "templates", "this_run", "verify", "write_index",
 ]  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ailab_kernel.ground.surroundings import lock_text
+
 from .exits import guard_of
 from .report import MANIFEST, Report
 from .run import run_report
@@ -30,6 +32,7 @@ def recorded(
         workspace.home, name, parameters, resolved=inputs, seal=catalog.sign, environment=workspace.environment(),
         verify_signature=catalog.verify, guard=guard_of(catalog),
     )  # fmt: skip
+    catalog.put(lock_text())                   # its digest is in the manifest: the environment can be rebuilt
     body = {"id": report.id, "manifest": catalog.put(report.folder / MANIFEST)}
     catalog.append("report", body, name=name, parents=[digest for digest in inputs.values() if digest])
     return report

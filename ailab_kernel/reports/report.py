@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ailab_kernel.ground.errors import NotFound
+from ailab_kernel.ground.errors import NotFound, SealBroken
 from ailab_kernel.ground.ids import sha256_file
 from ailab_kernel.models.evidence import Evidence
 
@@ -74,12 +74,25 @@ class Report:
         return _json(self.folder / MANIFEST)
 
     def evidence(self) -> Evidence:
-        """Return what speaks for the validated model: the sealed manifest. Only a validation report says anything."""
-        path, seal = self.folder / MANIFEST, self.folder / SEAL
+        """Return what speaks for the validated model: the sealed manifest. Only a validation report says anything.
+
+        Raises
+        ------
+        NotFound
+            The report was never finished.
+        SealBroken
+            A file was changed since it was sealed.
+        """
+        path, seal, figures = (self.folder / name for name in (MANIFEST, SEAL, METRICS))
         if not path.is_file() or not seal.is_file():
             msg = f"report {self.id} was never finished: it has no sealed manifest; run it again"
             raise NotFound(msg)
-        return Evidence(self.id, path.read_bytes(), seal.read_text())
+        edited = changed_files(self)
+        if edited:
+            msg = f"report {self.id} was edited after it was sealed: {edited[0]}; run it again"
+            raise SealBroken(msg)
+        told = figures.read_bytes() if figures.is_file() else b""
+        return Evidence(self.id, path.read_bytes(), seal.read_text(), told)
 
     def show(self) -> "HTML":
         """Show the page in a notebook cell."""
@@ -163,12 +176,15 @@ def verify(report: Report, *, verify_signature: Callable[[bytes, str], bool]) ->
     findings = []
     if not verify_signature(path.read_bytes(), seal.read_text()):
         findings.append(f"{MANIFEST} does not bear this lab's seal")
-    expected, found = report.manifest["files"], sealed_files(report.folder)
-    for name in sorted({*expected, *found}):
-        if expected.get(name) != found.get(name):
-            told = "is missing" if name not in found else "changed" if name in expected else "was added"
-            findings.append(f"{name} {told}")
-    return tuple(findings)
+    return (*findings, *changed_files(report))
+
+
+def changed_files(report: Report) -> tuple[str, ...]:
+    """Return which of a sealed report's files are no longer those that its manifest names, one line each."""
+    expected, found = report.manifest.get("files", {}), sealed_files(report.folder)
+    told = {name: "is missing" if name not in found else "changed" if name in expected else "was added"
+            for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)}  # fmt: skip
+    return tuple(f"{name} {what}" for name, what in told.items())
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ finished cases and goes on from them.
 import fcntl
 import json
 import os
-import platform
 import shutil
 import sys
 import threading
@@ -16,17 +15,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ailab_kernel import __version__
 from ailab_kernel.ground.activity import busy
 from ailab_kernel.ground.errors import ExitBlocked, ReportError, ReportFailed
-from ailab_kernel.ground.ids import canonical_json, sha256, sha256_file
+from ailab_kernel.ground.ids import canonical_json, sha256
 from ailab_kernel.ground.progress import VARIABLE as PROGRESS
 from ailab_kernel.ground.progress import say
 from ailab_kernel.ground.store import atomic_write
+from ailab_kernel.ground.surroundings import code_digest, surroundings
 
 from .exits import Guard, open_exit
 from .kernel import kernel_manager
@@ -34,7 +32,6 @@ from .library import Template, check, template
 from .notebook import CASES, FOLDER, METRICS, NOTES
 from .report import KILLED, LOCK, MANIFEST, NOTEBOOK, PAGE, SEAL, STATE, Report, reports_folder, sealed_files, verify
 
-_PACKAGES = ("torch", "monai", "openvino", "numpy", "scipy", "pydicom", "highdicom", "papermill")
 # Sockets in files that only this user can open: TCP ports of a shared host are everybody's.
 _KERNEL = {"KernelManager": {"transport": "ipc"}}
 # Idle threads wait asleep: on a shared machine two reports that spin for each other take ten times as long.
@@ -230,42 +227,6 @@ def _our_errors() -> frozenset[str]:
     from ailab_kernel.ground import errors
 
     return frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
-
-
-def surroundings() -> dict[str, Any]:
-    """Return what a result depends on besides its inputs: code, lock, versions, machine."""
-    return {
-        "code": code_digest(),
-        "lock": lock_digest(),
-        "versions": {"ailab": __version__, "python": platform.python_version(),
-                     **{name: found for name in _PACKAGES if (found := _version(name))}},
-        "machine": {"processor": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
-    }  # fmt: skip
-
-
-@cache
-def code_digest() -> str:
-    """SHA-256 over every source file of ``ailab_kernel``."""
-    package = Path(__file__).parents[1]
-    return sha256(canonical_json({str(p.relative_to(package)): sha256_file(p) for p in sorted(package.rglob("*.py"))}))
-
-
-@cache
-def lock_digest() -> str:
-    """SHA-256 of the lock of a checkout; of the installed versions elsewhere."""
-    from importlib.metadata import distributions
-
-    lock = Path(__file__).parents[2] / "requirements.lock"
-    if lock.is_file():
-        return sha256_file(lock)
-    return sha256(canonical_json(sorted(f"{one.name}=={one.version}" for one in distributions())))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _set_state(report: Report, state: str, reason: str = "", *, title: str) -> None:

@@ -23,6 +23,7 @@ STOW_BYTES = 1 << 30
 Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Kind = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_-]*$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+DigestOrNone = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 Note = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 
 
@@ -42,14 +43,14 @@ class Append(Body):
 
 
 class Point(Body):
-    """An alias to move."""
+    """An alias to move; an empty digest is nothing."""
 
     kind: Kind
     name: Name
     alias: Name
-    digest: Digest
+    digest: DigestOrNone
     reason: Note = ""
-    evidence: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
+    evidence: DigestOrNone = ""
 
 
 class Pseudonym(Body):

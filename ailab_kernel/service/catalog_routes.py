@@ -14,13 +14,16 @@ from starlette.concurrency import run_in_threadpool
 from ailab_kernel.ground.catalog import ACCEPTED, REIDENTIFIED, RELEASED, UNKNOWN
 from ailab_kernel.ground.errors import SealBroken, WrongUse
 from ailab_kernel.ground.ids import sha256
+from ailab_kernel.models.acceptance import KIND as CRITERIA
+from ailab_kernel.models.acceptance import REVOKED, parse
 from ailab_kernel.models.bundle import KIND as MODEL
 from ailab_kernel.privacy.exits import check
 from ailab_kernel.privacy.readable import values
 
 from . import bodies, seals
 from .bodies import Append, Known, Line, Point, Pseudonym, Reidentify, Release, Texts, Visit, spooled, told, whole
-from .guard import Auditor, Keeper, Namer, Pointer, Reader, Reidentifier, Releaser, Signer, Witness
+from .guard import Auditor, Keeper, Namer, Pointer, Reader, Reidentifier, Releaser, Signer, Witness, must
+from .roles import Act
 
 router = APIRouter(prefix="/catalog")
 _OWN = "service."                              # audit events that only the service itself writes
@@ -72,8 +75,11 @@ async def put_object(call: Keeper, digest: Object, request: Request) -> Response
 
 @router.post("/records")
 async def append(call: Keeper, request: Request) -> Response:
-    """Write a record in the caller's name."""
+    """Write a record in the caller's name; acceptance criteria are for those alone who may set them."""
     new = await told(request, Append)
+    if new.kind == CRITERIA:
+        must(request, call, Act.CRITERIA)
+        parse(str(new.body.get("toml", "")))
     try:
         record = await run_in_threadpool(
             lambda: call.catalog.append(new.kind, new.body, name=new.name, parents=new.parents))
@@ -95,12 +101,14 @@ def query(
 
 @router.post("/aliases")
 async def point(call: Pointer, request: Request) -> Response:
-    """Move an alias in the caller's name; a model's moves for a sealed validation of it only."""
+    """Move an alias in the caller's name; a model's moves for a sealed validation of it only, or is revoked."""
     new = await told(request, Point)
 
     def _move() -> None:
-        if new.kind == MODEL:
-            seals.must_speak(call.catalog, new.evidence, model=new.digest)
+        if new.kind == MODEL and new.reason.startswith(REVOKED) and not new.evidence:
+            seals.may_revoke(call.catalog, new.name, new.alias, digest=new.digest, reason=new.reason)
+        elif new.kind == MODEL:
+            seals.must_speak(call.catalog, new.evidence, model=new.digest, alias=new.alias)
         call.catalog.point(new.kind, new.name, new.alias, digest=new.digest, reason=new.reason, evidence=new.evidence)
 
     await run_in_threadpool(_move)
@@ -119,12 +127,17 @@ def resolve(call: Reader, *, kind: Kind, name: Name, alias: Name) -> Response:
     return JSONResponse(asdict(call.catalog.resolve(kind, name, alias)))
 
 
+@router.get("/key")
+def public_key(call: Reader) -> Response:
+    """The public part of the lab's signing key."""
+    return JSONResponse({"public": call.catalog.public_key()})
+
+
 @router.post("/sign")
 async def sign(call: Signer, request: Request) -> Response:
-    """The lab's signature of a report's manifest, and of nothing else; the trail says who had what signed."""
+    """The lab's signature of a report's manifest, or of what it says of its own models; the trail says who had what."""
     data = await whole(request)
-    sealed = seals.manifest(data)
-    told = {key: sealed[key] for key in ("id", "template")}
+    sealed, told = await run_in_threadpool(seals.sealable, call.catalog, data)
     await run_in_threadpool(lambda: check(call.catalog, values(sealed, "manifest"), what="the report"))
     await run_in_threadpool(lambda: call.catalog.audit(f"{_OWN}signed", digest=sha256(data), **told))
     return JSONResponse({"signature": await run_in_threadpool(call.catalog.sign, data)})

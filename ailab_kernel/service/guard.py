@@ -126,12 +126,23 @@ class May:
         request.state.act = self.act
         caller = _identify(desk, request)
         request.state.caller = caller
-        if self.act not in caller.acts:
-            roles = ", ".join(sorted(caller.roles)) or "no role"
-            if self.act in acts_of(caller.roles):
-                raise HTTPException(403, f"{self.act} is not done with the token of a server, {_OWN_TOKEN}")
-            raise HTTPException(403, f"{self.act} is not for {roles}; ask the lab's administrator for a role that may")
+        _must(caller, self.act)
         return Call(desk, caller, desk.realms.of(caller))
+
+
+def must(request: Request, call: Call, act: Act) -> None:
+    """Raise 403 unless whoever asks may also do this, which what they send turned out to be."""
+    request.state.act = act
+    _must(call.caller, act)
+
+
+def _must(caller: Caller, act: Act) -> None:
+    if act in caller.acts:
+        return
+    roles = ", ".join(sorted(caller.roles)) or "no role"
+    if act in acts_of(caller.roles):
+        raise HTTPException(403, f"{act} is not done with the token of a server, {_OWN_TOKEN}")
+    raise HTTPException(403, f"{act} is not for {roles}; ask the lab's administrator for a role that may")
 
 
 def _identify(desk: Desk, request: Request) -> Caller:

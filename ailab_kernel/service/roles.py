@@ -15,6 +15,7 @@ class Act(StrEnum):
     KEEP = "keep"                  # objects, records and audit lines: added, never changed
     SIGN = "sign"
     POINT = "move-alias"
+    CRITERIA = "set-criteria"      # what a model must show before an alias means it
     PSEUDONYM = "pseudonym"
     AUDIT = "read-audit"
     SEARCH = "archive-search"

@@ -2,7 +2,8 @@
 
 A kernel runs any code: it may ask for a seal on figures of its own making. So the key signs manifests of reports only,
 each with its line in the trail, and an alias moves only for a report that the product's own template made, about the
-very model, whose files are whole. That the figures are true is shown by a replay, not by the seal.
+very model, whose files are whole, on the dataset and by the criteria in force, whose bounds pass when they are held
+against those criteria here. That the figures are true is shown by a replay, not by the seal.
 """
 
 import json
@@ -13,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from ailab_kernel.ground.catalog import Catalog
 from ailab_kernel.ground.errors import ModelError, WrongUse
 from ailab_kernel.models import Models
-from ailab_kernel.models.evidence import check_evidence, kept_evidence
+from ailab_kernel.models.acceptance import REVOKED, earlier
+from ailab_kernel.models.bundle import KIND as MODEL
+from ailab_kernel.models.evidence import check_accepted, check_approved, check_evidence, kept_evidence, kept_record
 from ailab_kernel.reports.library import template
 
 from .bodies import Digest, Kind, misfit
@@ -33,6 +36,20 @@ class Manifest(BaseModel):
     files: dict[str, Digest]
 
 
+class _Model(BaseModel):
+    name: str
+    version: int
+    digest: Digest
+
+
+class OwnWords(BaseModel):
+    """What the lab says of its own models: `models.sharing`'s index, or the list of an evidence pack."""
+
+    model_config = ConfigDict(strict=True)
+    kind: Literal["ailab-model-index", "ailab-evidence-pack"]
+    models: list[_Model]
+
+
 def manifest(data: bytes) -> dict[str, Any]:
     """Return a report's manifest; WrongUse where the bytes are none."""
     try:
@@ -47,8 +64,28 @@ def manifest(data: bytes) -> dict[str, Any]:
     return told
 
 
-def must_speak(catalog: Catalog, evidence: str, *, model: str) -> None:
-    """Raise unless the evidence is a sealed validation of the model, made by the product's own template.
+def sealable(catalog: Catalog, data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the key may sign, and what the trail says of it; WrongUse for everything else.
+
+    Beside a report's manifest it is what the lab says of its own models to others: an index for a shelf, or the list of
+    an evidence pack. Each of its models must be the ledger's.
+    """
+    try:
+        told = json.loads(data)
+        said = OwnWords.model_validate(told)
+    except (ValueError, RecursionError):
+        sealed = manifest(data)
+        return sealed, {key: str(sealed[key]) for key in ("id", "template")}
+    for one in said.models:
+        found = catalog.query(MODEL, digest=one.digest)
+        if not found or (found[0].name, found[0].version) != (one.name, one.version):
+            msg = f"{one.name}@{one.version} is no model of this lab by that digest; only its own are vouched for"
+            raise WrongUse(msg)
+    return told, {"id": ",".join(f"{one.name}@{one.version}" for one in said.models), "template": said.kind}
+
+
+def must_speak(catalog: Catalog, evidence: str, *, model: str, alias: str) -> None:
+    """Raise unless the evidence is a sealed validation of the model that lets the alias mean it.
 
     Parameters
     ----------
@@ -56,11 +93,14 @@ def must_speak(catalog: Catalog, evidence: str, *, model: str) -> None:
         Digest of the record that holds it; empty is none.
     model
         Digest of the model's record.
+    alias
+        What is to mean it.
 
     Raises
     ------
     NotFound, SealBroken, ModelError
-        No evidence; edited; about another model, by another template, or the model's files changed.
+        No evidence; edited; about another model or dataset, by another template, judged by other criteria than those in
+        force, not passed; an approval is missing; or the model's files changed.
     """
     shown = kept_evidence(catalog, evidence)
     bundle = Models(catalog).find(model)
@@ -69,3 +109,19 @@ def must_speak(catalog: Catalog, evidence: str, *, model: str) -> None:
         msg = f"report {shown.id} was made by another template than this lab's own; run: ailab validate {bundle.ref}"
         raise ModelError(msg)
     bundle.check()
+    check_accepted(catalog, shown, bundle=bundle, alias=alias)
+    check_approved(catalog, shown, kept_record(catalog, evidence), bundle=bundle, alias=alias)
+
+
+def may_revoke(catalog: Catalog, name: str, alias: str, *, digest: str, reason: str) -> None:
+    """Raise unless a move without evidence is a revocation: to nothing, or back to what the alias meant before.
+
+    Raises
+    ------
+    WrongUse
+        No reason, or a model that the alias never meant, or was taken from.
+    """
+    catalog.resolve(MODEL, name, alias)
+    if not reason.removeprefix(REVOKED).strip() or digest not in {"", earlier(catalog.history(MODEL, name), alias)}:
+        msg = f"{name}@{alias} is revoked with a reason, to nothing or to what it meant before: ailab models revoke"
+        raise WrongUse(msg)

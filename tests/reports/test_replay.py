@@ -1,12 +1,14 @@
 """A report run again: identical, or what differs and why."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 
 from ailab_kernel.ground.errors import ReportError
 from ailab_kernel.reports import Report, list_reports, replay
-from ailab_kernel.reports.replaying import Replay, compare
+from ailab_kernel.reports.replaying import Replay
+from ailab_kernel.reports.replaying.comparing import compare
 
 from .work import NOTEBOOKS
 
@@ -37,10 +39,32 @@ def test_a_difference_is_named_with_its_cause(run, environment):
     (report.folder / "manifest.json").write_text(json.dumps(manifest))
     found = again(Report(report.id, report.folder), environment)
     assert not found.identical
-    assert found.differences == (
-        "metrics.more: 1 before, None now", "metrics.number: 9 before, 8 now", "possible cause: AI-LAB's code changed",
-        "possible cause: library versions changed", "possible cause: the template changed",
-    )  # fmt: skip
+    assert found.differences == ("metrics.more: 1 before, None now", "metrics.number: 9 before, 8 now (-1)")
+    template, torch, code = found.causes
+    assert template == "likely cause: the template changed"
+    assert torch == f"likely cause: torch: 1.0 then, {version('torch')} now"
+    assert code.startswith("likely cause: AI-LAB's code: 0 then, ")
+    assert found.lines()[0] == f"{report.id}: differs"
+
+
+def test_a_difference_without_a_change_is_the_computations(run, environment):
+    report = run("plain", {"number": 4})
+    told = json.loads((report.folder / "metrics.json").read_text())
+    (report.folder / "metrics.json").write_text(json.dumps({**told, "number": 9}))
+    found = again(Report(report.id, report.folder), environment)
+    assert found.causes == ("likely cause: the computation itself, which gives other last digits from run to run: "
+                            "nothing of what is recorded differs",)
+
+
+def test_what_changed_without_an_effect_is_said_as_such(run, environment):
+    report = run("plain", {"number": 4})
+    manifest = json.loads((report.folder / "manifest.json").read_text())
+    manifest["versions"]["torch"] = "1.0"
+    (report.folder / "manifest.json").write_text(json.dumps(manifest))
+    found = again(Report(report.id, report.folder), environment)
+    assert (found.identical, found.causes) == (True, ())
+    assert found.notes == (f"without an effect: torch: 1.0 then, {version('torch')} now",)
+    assert Replay.of(found.told()) == found
 
 
 def test_changed_inputs_stop_a_replay_before_anything_runs(run, environment):
@@ -60,7 +84,7 @@ def test_only_a_finished_report_can_be_replayed(tmp_path, environment):
 
 
 @pytest.mark.parametrize(("before", "after", "lines"), [
-    ({"a": {"b": 1.5}}, {"a": {"b": 1.5}}, []), ({"a": {"b": 1.5}}, {"a": {"b": 1.6}}, ["a.b: 1.5 before, 1.6 now"]),
+    ({"a": {"b": 1.5}}, {"a": {"b": 1.5}}, []), ({"a": {"b": 1.5}}, {"a": {"b": 1.6}}, ["a.b: 1.5 before, 1.6 now (+0.1)"]),
     ({"a": float("nan")}, {"a": float("nan")}, []), ({"a": [1, 2]}, {"a": [2, 1]}, ["a: [1, 2] before, [2, 1] now"]),
     ({}, {"a": 1}, ["a: None before, 1 now"]), ({"a": {"b": 1}}, {"a": 1}, ["a: {'b': 1} before, 1 now"]),
 ])  # fmt: skip
@@ -69,4 +93,4 @@ def test_compare(before, after, lines):
 
 
 def test_what_differs_is_escaped(made):
-    assert "<b>x" not in Replay(made, False, ("metrics.a: <b>x before",))._repr_html_()
+    assert "<b>x" not in Replay(made.id, False, ("metrics.a: <b>x before",))._repr_html_()

@@ -7,7 +7,7 @@ import pytest
 from ailab_kernel.datasets.phantom_dicom import to_dicom
 from ailab_kernel.datasets.phantoms import make, random_phantom
 from ailab_kernel.datasets.styles import STYLES
-from ailab_kernel.ground.errors import ArchiveRefused, CatalogError, SealBroken
+from ailab_kernel.ground.errors import ArchiveRefused, CatalogError, ModelError, SealBroken
 from ailab_kernel.lab import Lab, open_lab
 from tests.service.serving import MANIFEST, House, bare, process, token
 
@@ -63,6 +63,14 @@ def test_the_main_job_through_the_service(opened, house):
     check = lab.datasets.freeze("heart-wall-check", task.accepted(), split=(0.0, 0.0, 1.0))
     report = lab.validate(model=run.model, dataset=check.ref)
     assert lab.verify(report.id) == ()
+    assert report.metrics["verdict"] == "refused", "two patients are too few for the product's own criteria"
+    with pytest.raises(ModelError, match=r"did not pass its gate: mean Dice of heart-wall .*2 patients, at least 20"):
+        lab.models.promote(run.model, "champion", evidence=report)
+    told = {"kind": "criteria", "name": "heart-wall", "body": {"toml": "dataset = 'heart-wall-check@1'"}}
+    assert house.ask("admin", "POST", "catalog/records", json=told).status_code == 200
+    with pytest.raises(ModelError, match="not judged by the criteria in force"):
+        lab.models.promote(run.model, "champion", evidence=report)
+    report = lab.validate(model=run.model, dataset=check.ref)
     lab.models.promote(run.model, "champion", evidence=report)
     assert lab.models.get("heart-wall@champion").digest == run.model.digest
     done = lab.infer(model="heart-wall@champion", studies=lab.archive.search(study=studies["infer"]))
