@@ -7,7 +7,7 @@ base models (`base`), a run that breaks off resumes, and processors of one kind 
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,41 @@ SITES = replace(STYLES["mixed"], name="contrast", phases=(("venous", 0.6), ("ang
                 slice_mm=(1, 6), ranges={"wall_mm": (8, 15), "noise_hu": (6, 30), "heart_left": (0.5, 0.78),
                                          "heart_down": (-0.66, -0.3), "fat_mm": (4, 40)})  # fmt: skip
 HOSPITAL = STYLES["general-hospital"]
-TRAIN = ((HOSPITAL, range(5000, 5096)), (SITES, range(5000, 5048)))
-TUNE, HELD_OUT = ((HOSPITAL, range(6000, 6006)),), range(8000, 8012)    # nobody looked at these before the last run
+HELD_OUT = range(8000, 8012)                   # nobody looked at these before the last run
 # Pixels of some 2 mm, as the model grid has: what is right to a coarse voxel stops short of what a reader accepts.
 SIZES = ((100, 192, 192), (120, 176, 176), (72, 208, 208))
-PLAN = FineTune(epochs=28, steps=170, crop=ROI, rate=2e-3, warmup=60, patience=28)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Phantoms and a schedule; a stage goes on from the weights of the one before.
+
+    Attributes
+    ----------
+    learn, tune
+        Seeds by style: to learn from, beside those of the stages before, and to choose the epoch by.
+    sizes
+        Of the new phantoms: (slices, rows, columns), in turn.
+    plan
+        Steps and rate.
+    """
+
+    learn: Wanted
+    tune: Wanted
+    sizes: Sequence[tuple[int, int, int]]
+    plan: FineTune
+
+
+# First to follow clicks at all; then to be right to half a voxel: more phantoms, and noise of every fineness.
+STAGES = (
+    Stage(((HOSPITAL, range(5000, 5096)), (SITES, range(5000, 5048))), ((HOSPITAL, range(6000, 6006)),), SIZES,
+          FineTune(epochs=28, steps=170, crop=ROI, rate=2e-3, warmup=60, patience=28)),
+    Stage(((HOSPITAL, range(5100, 5340)), (SITES, range(5100, 5160))), ((HOSPITAL, range(6100, 6112)),),
+          (*SIZES, (100, 160, 160), (100, 320, 320)),
+          FineTune(epochs=20, steps=170, crop=ROI, rate=1e-3, warmup=60, patience=20)),
+    Stage(((HOSPITAL, range(5400, 5448)),), ((HOSPITAL, range(6200, 6208)),), ((100, 448, 448), (120, 384, 384)),
+          FineTune(epochs=17, steps=170, crop=ROI, rate=1e-3, warmup=60, patience=17)),
+)  # fmt: skip
 # Sums are split by thread; of such small windows a second thread takes more than it gives.
 THREADS = 1
 AUGMENT = Augment(turn_deg=10, scale=0.1, shift_mm=12, bend_mm=4, gain=0.1, offset=0.04, gamma=0.3, noise=0.03,
@@ -64,11 +94,11 @@ TEXTS = {
 _ROUNDS = (0, 1, 3)
 
 
-def phantom_case(seed: int, *, style: Style, folder: Path) -> Case:
+def phantom_case(seed: int, *, style: Style, sizes: Sequence[tuple[int, int, int]], folder: Path) -> Case:
     """Return one phantom on the model grid, kept in ``folder``; its labels hold proposal * channels + truth."""
     path = folder / f"{style.name}-{seed}.npz"
     if not path.is_file():
-        study = make(random_phantom(seed, style=style, size=SIZES[seed % len(SIZES)]))
+        study = make(random_phantom(seed, style=style, size=sizes[seed % len(sizes)]))
         recipe = guided(find(BASE))
         image, grid = prepare(recipe, study.volume)
         said = to_grid(_proposer().predict(study.volume).array, study.volume.grid, grid, mode="nearest")
@@ -80,13 +110,13 @@ def phantom_case(seed: int, *, style: Style, folder: Path) -> Case:
         return case_of(f"{style.name}-{seed}", kept["image"], kept["code"])
 
 
-def phantom_cases(wanted: Wanted, folder: Path) -> list[Case]:
+def phantom_cases(wanted: Wanted, folder: Path, *, sizes: Sequence[tuple[int, int, int]] = SIZES) -> list[Case]:
     """Return the phantoms of some styles and seeds, made by one process a core."""
     folder.mkdir(parents=True, exist_ok=True)
     cases = []
     for style, seeds in wanted:
         missing = [seed for seed in seeds if not (folder / f"{style.name}-{seed}.npz").is_file()]
-        one = partial(phantom_case, style=style, folder=folder)
+        one = partial(phantom_case, style=style, sizes=sizes, folder=folder)
         for _ in track(each(one, missing), what=f"{style.name} phantoms made and proposed on", total=len(missing)):
             pass
         cases += [one(seed) for seed in seeds]
@@ -182,12 +212,18 @@ def _judged(recipe: Recipe, network: nn.Module, case: Case) -> list[list[float]]
     return scores
 
 
-def train(folder: Path) -> Trained:
-    """Train in the folder, or go on where it broke off."""
-    recipe = replace(guided(find(BASE)), fine_tune=PLAN, augment=AUGMENT)
-    cases = phantom_cases(TRAIN, folder / "cases"), phantom_cases(TUNE, folder / "cases")
-    return run(recipe, grown(recipe), cases=cases, folder=folder / "run", seed=SEED, on_epoch=line,
-               lesson=Lesson(show, judge))  # fmt: skip
+def train(folder: Path) -> tuple[Trained, ...]:
+    """Train in the folder stage by stage, or go on where it broke off; what each stage gave, the last one the model."""
+    learn, done = list[Case](), list[Trained]()
+    weights = grown(guided(find(BASE)))
+    for number, stage in enumerate(STAGES, 1):
+        recipe = replace(guided(find(BASE)), fine_tune=stage.plan, augment=AUGMENT)
+        learn += phantom_cases(stage.learn, folder / "cases", sizes=stage.sizes)
+        tune = phantom_cases(stage.tune, folder / "cases", sizes=stage.sizes)
+        done.append(run(recipe, weights, cases=(list(learn), tune), folder=folder / f"run-{number}", seed=SEED,
+                        on_epoch=line, lesson=Lesson(show, judge)))  # fmt: skip
+        weights = done[-1].state_dict
+    return tuple(done)
 
 
 def grown(recipe: Recipe) -> dict[str, torch.Tensor]:
@@ -198,21 +234,24 @@ def grown(recipe: Recipe) -> dict[str, torch.Tensor]:
     return {**weights, first: functional.pad(weights[first], (0, 0, 0, 0, 0, 0, 0, more))}
 
 
-def write(trained: Trained, out: Path, *, cases: Path) -> Path:
+def write(stages: Sequence[Trained], out: Path, *, cases: Path) -> Path:
     """Judge the network on phantoms that it has not seen and write the bundle."""
-    recipe = guided(find(BASE))
+    recipe, trained = guided(find(BASE)), stages[-1]
     network = start(recipe, trained.state_dict, seed=SEED)
     performance = {}
     for style in (HOSPITAL, SITES):
         row = judge(recipe, network, phantom_cases([(style, HELD_OUT)], cases))
         about = f"Mean Dice on the model grid, {style.name} phantoms {HELD_OUT.start} to {HELD_OUT.stop - 1}"
         performance[about] = ", ".join(f"{row[f'dice {n} clicks']:.3f} after {n} clicks" for n in _ROUNDS)
+    epochs = [len(one.curve) for one in stages]
     metadata = {**_metadata(recipe), **TEXTS, "performance": performance, "training_data": {
         "images": ", ".join(f"{len(seeds)} phantoms of style {style.name}, seeds {seeds.start} to {seeds.stop - 1}"
-                            for style, seeds in TRAIN) + "; 6 more to choose the epoch by", "patients": "none"},
+                            for stage in STAGES for style, seeds in stage.learn)
+        + f"; {sum(len(seeds) for stage in STAGES for _, seeds in stage.tune)} more to choose the epochs by",
+        "patients": "none"},
         "made_with": {"command": "python -m ailab_kernel.training.guided", "base": f"{BASE}@general", "seed": SEED,
-                      "epochs": len(trained.curve), "steps": len(trained.curve) * PLAN.steps,
-                      "best epoch": trained.best_epoch}}  # fmt: skip
+                      "epochs": epochs, "best epochs": [one.best_epoch for one in stages], "steps": sum(
+                          count * stage.plan.steps for count, stage in zip(epochs, STAGES, strict=True))}}  # fmt: skip
     return write_bundle(out, name=NAME, recipe=recipe.name, network=recipe.network, metadata=metadata,
                         state_dict=trained.state_dict)  # fmt: skip
 
@@ -235,9 +274,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(models.__file__).parent / "base", help="where the bundle goes")
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
-    trained = train(given.work)
-    out = write(trained, given.out / NAME, cases=given.work / "cases")
-    say(f"{out.name}: {read_bundle(out).metadata['performance']}, {trained.seconds:.0f} s")
+    stages = train(given.work)
+    out = write(stages, given.out / NAME, cases=given.work / "cases")
+    say(f"{out.name}: {read_bundle(out).metadata['performance']}, {sum(one.seconds for one in stages):.0f} s")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ HEART = find("heart-wall")
 TINY = {"channels": [4, 8], "strides": [2]}
 GUIDED = guided_recipe(HEART)
 RECIPE = replace(GUIDED, network={**GUIDED.network, **TINY}, augment=guided.AUGMENT,
-                 fine_tune=replace(guided.PLAN, crop=(16, 24, 24), epochs=2, steps=3))
+                 fine_tune=replace(guided.STAGES[0].plan, crop=(16, 24, 24), epochs=2, steps=3))
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,8 @@ def test_the_base_is_the_start_and_blind_to_clicks():
 def test_the_seeds_are_apart():
     from ailab_kernel.training.base import BASES
 
-    seen = {(style.name, seed) for style, seeds in guided.TRAIN for seed in seeds}
-    for style, seeds in guided.TUNE:
-        assert not seen & {(style.name, seed) for seed in seeds}
-    assert not {seed for _, seed in seen} & {*guided.HELD_OUT, *BASES["heart-wall"].held_out}
+    seen, chosen = ({(style.name, seed) for stage in guided.STAGES for style, seeds in getattr(stage, part) for seed in seeds}
+                    for part in ("learn", "tune"))
+    assert len(seen) == sum(len(seeds) for stage in guided.STAGES for _, seeds in stage.learn), "a seed has one size"
+    assert not seen & chosen
+    assert not {seed for _, seed in seen | chosen} & {*guided.HELD_OUT, *BASES["heart-wall"].held_out}
