@@ -243,8 +243,11 @@ class Lab:
         report = self._run("train", parameters, resolved={"dataset": learned.digest, "model": model.digest})
         return Run(report, self.models.get(str(report.metrics["model"])))
 
-    def validate(self, *, model: "str | Bundle", dataset: str, baseline: str = "", seed: int = 7) -> "Report":
-        """Score a model on a dataset version's test cases, beside a baseline on the same cases.
+    def validate(
+        self, *, model: "str | Bundle", dataset: str, baseline: str = "", alias: str = "champion",
+        criteria: "str | Path" = "", seed: int = 7,
+    ) -> "Report":  # fmt: skip
+        """Score a model on a dataset version's test cases, beside a baseline, and hold it against acceptance criteria.
 
         Parameters
         ----------
@@ -252,17 +255,14 @@ class Lab:
             Reference or bundle.
         dataset
             ``heart-wall@1``; its patients must be unknown to both models.
-        baseline
-            Model to compare with; empty: the one that ``model`` was tuned from.
-        seed
-            Of the bootstrap.
+        baseline, alias, criteria, seed
+            Of `validation.gates.ask`: beside which model, for which alias, by which criteria it is judged.
         """
-        examined, tested = self._model(model), self.datasets.get(dataset)
-        other = self.models.get(baseline) if baseline else self._parent(examined)
-        self._check_unseen([examined, *([other] if other else [])], tested)
-        parameters = {"model": examined.ref, "dataset": tested.ref, "baseline": other.ref if other else ""}
-        resolved = {"model": examined.digest, "dataset": tested.digest, "baseline": other.digest if other else ""}
-        return self._run("validate", {**parameters, "seed": seed}, resolved=resolved)
+        from ailab_kernel.validation.gates import ask
+
+        asked = ask(self.workspace.catalog, self._model(model), self.datasets.get(dataset), baseline=baseline,
+                    alias=alias, criteria=criteria, seed=seed)  # fmt: skip
+        return self._run("validate", asked.parameters, resolved=asked.resolved)
 
     def infer(self, *, model: "str | Bundle", studies: "Sequence[Study]", store: bool = True) -> "Report":
         """Run a model on studies; SEG and SR go back to the archive when ``store`` is set."""
@@ -288,18 +288,24 @@ class Lab:
 
         return list_reports(self.home)
 
-    def replay(self, report: "Report | str") -> "Replay":
-        """Run a report again from its record: identical, or what differs.
+    def replay(self, report: "Report | str", **asked: Any) -> "Replay":
+        """Run a report, or the inference behind a SEG, again from its record: identical, or what differs and why.
+
+        Parameters
+        ----------
+        report
+            A report, its id, or the SOP Instance UID (0008,0018) of a SEG that `infer` made.
+        asked
+            ``engine``, ``rebuild``, ``code``, ``allow`` of `reports.run_again`.
 
         Raises
         ------
         ModelChanged, SealBroken
             A model or dataset that it used is no longer what it was.
         """
-        from ailab_kernel.reports import replay
+        from ailab_kernel.reports import run_again
 
-        original = self.report(report) if isinstance(report, str) else report
-        return replay(original, environment=self.workspace.environment(), verify_inputs=self.check_inputs)
+        return run_again(self.workspace, report, verify_inputs=self.check_inputs, **asked)
 
     def verify(self, report_id: str) -> tuple[str, ...]:
         """Return what is wrong with a report: its seal, its files, its inputs; empty when all is intact."""
@@ -320,19 +326,11 @@ class Lab:
                 self.models.find(digest).check()
             elif digest and kind == "dataset":
                 self.datasets.check(self.datasets.find(digest))
+            elif digest and kind == "criteria":
+                self.workspace.catalog.check(digest)
 
     def _model(self, model: "str | Bundle") -> "Bundle":
         return self.models.get(model if isinstance(model, str) else model.ref)
-
-    def _parent(self, model: "Bundle") -> "Bundle | None":
-        found = [record for digest in model.parents for record in self.workspace.catalog.query("model", digest=digest)]
-        return self.models.find(found[0].digest) if found else None
-
-    def _check_unseen(self, models: "Sequence[Bundle]", dataset: Any) -> None:
-        from ailab_kernel.datasets.lineage import check_unseen
-
-        for model in models:
-            check_unseen(self.workspace.catalog, self.workspace.catalog.query("model", digest=model.digest)[0], dataset)
 
     def _run(self, template: str, parameters: Mapping[str, Any], *, resolved: Mapping[str, str]) -> "Report":
         """Run a report whose inputs are intact, and enter it into the ledger."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,15 +14,26 @@ import pytest
 from ailab_kernel.datasets.phantom_dicom import to_dicom
 from ailab_kernel.datasets.phantoms import make, random_phantom
 from ailab_kernel.datasets.styles import STYLES
-from ailab_kernel.ground.errors import Leakage, ModelChanged, ModelError, NotDeidentified
+from ailab_kernel.ground.errors import Leakage, ModelChanged, ModelError, NotDeidentified, NotFound, SealBroken
 from ailab_kernel.lab import open_lab
 from ailab_kernel.objects.seg import read_seg
 from ailab_kernel.objects.sr import read_sr_volumes
+from ailab_kernel.reports.report import Report
 
 pytestmark = pytest.mark.slow
 AILAB = Path(sys.executable).with_name("ailab")
 SIZE, SPACING = (36, 80, 80), (8.0, 4.4, 4.4)
 COUNTS = {"annotate": 5, "validate": 3, "infer": 2}
+CRITERIA = """
+title = "Three phantoms"
+dataset = "heart-wall-check"
+
+[[criterion]]
+label = "heart-wall"
+metric = "dice"
+at_least = 0.3
+share = 0.25
+"""
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -85,6 +97,7 @@ def run(lab, data):
 
 @pytest.fixture(scope="module")
 def report(lab, run, check):
+    lab.models.declare("heart-wall", CRITERIA)
     return lab.validate(model=run.model, dataset=check.ref)
 
 
@@ -123,11 +136,78 @@ def test_the_same_command_is_not_run_twice(lab, report, check, run):
     assert time.monotonic() - started < 2
 
 
-def test_promotion_needs_this_labs_report(lab, run, report):
-    lab.models.promote(run.model, "champion", evidence=report)
+def test_promotion_needs_this_labs_report(home, lab, run, report):
+    for words, told in (
+        (("--evidence", "validate-00000000"), "there is no report 'validate-00000000'"),
+        (("--evidence", next(one.id for one in lab.reports() if one.id.startswith("train"))), "says nothing about"),
+    ):
+        done = ailab(home, "models", "promote", run.model.ref, "champion", *words)
+        assert done.returncode == 1
+        assert told in done.stderr
+    with pytest.raises(NotFound):
+        lab.models.get("heart-wall@champion")
+    said(ailab(home, "models", "promote", run.model.ref, "champion", "--evidence", report.id, "--json"))
     assert lab.models.get("heart-wall@champion").digest == run.model.digest
     with pytest.raises(ModelError, match="says nothing about heart-wall@1"):
         lab.models.promote("heart-wall@1", "champion", evidence=report)
+
+
+def test_the_verdict_stands_in_the_report(report):
+    gate = report.metrics["gate"]
+    assert (report.metrics["verdict"], gate["passed"]) == ("pass", True)
+    assert gate["criteria"] == report.manifest["resolved"]["criteria"] == report.manifest["parameters"]["criteria"]
+    page = report.html.read_text()
+    for wanted in (gate["criteria"], "passes the gate for @champion", "Leakage check", "reference drawn by",
+                   "insufficient", "general-hospital", "No case failed", "Worst five cases"):  # fmt: skip
+        assert wanted in page
+
+
+def test_an_edited_report_speaks_for_nothing(lab, run, report, tmp_path):
+    for name, before, after in (("metrics.json", '"pass"', '"Pass"'), ("report.html", "Validation", "Validated"),
+                                ("manifest.json", run.model.digest, "0" * 64)):  # fmt: skip
+        folder = tmp_path / name
+        shutil.copytree(report.folder, folder)
+        text = (folder / name).read_text()
+        assert before in text
+        (folder / name).write_text(text.replace(before, after))
+        with pytest.raises(SealBroken, match=r"was edited|seal"):
+            lab.models.promote(run.model, "champion", evidence=Report(report.id, folder))
+
+
+def test_a_report_on_another_dataset_speaks_for_nothing(lab, run, check):
+    lab.datasets.freeze("elsewhere", lab.task(f"{check.name.removesuffix('-check')}@2").accepted(), split=(0.0, 0.0, 1.0))
+    other = lab.validate(model=run.model, dataset="elsewhere@1")
+    assert other.metrics["verdict"] == "pass"
+    with pytest.raises(ModelError, match="is on dataset elsewhere@1; the criteria in force ask for heart-wall-check"):
+        lab.models.promote(run.model, "challenger", evidence=other)
+
+
+def test_a_gate_that_is_not_passed_promotes_nothing(home, lab, run, check, tmp_path):
+    """Three patients are too few for the product's own criteria, which are declared as the lab's here."""
+    strict = tmp_path / "strict.toml"
+    strict.write_text("[[criterion]]\nlabel = 'heart-wall'\nmetric = 'dice'\nat_least = 0.8\n")
+    done = said(ailab(home, "validate", run.model.ref, "--dataset", check.ref, "--criteria", str(strict), "--json"))
+    assert done["metrics"]["verdict"] == "refused"
+    with pytest.raises(ModelError, match="not judged by the criteria in force"):
+        lab.models.promote(run.model, "champion", evidence=lab.report(done["report"]))
+    told = said(ailab(home, "models", "criteria", "heart-wall", str(strict), "--json"))
+    assert "criteria heart-wall@2 of" in told["origin"]
+    try:
+        with pytest.raises(ModelError, match=r"did not pass its gate: mean Dice of heart-wall .*: 3 patients, at least 20"):
+            lab.models.promote(run.model, "champion", evidence=lab.report(done["report"]))
+    finally:
+        lab.models.declare("heart-wall", CRITERIA)
+
+
+def test_revoked_by_the_terminal(home, lab, run, report):
+    assert ailab(home, "models", "revoke", "heart-wall@2", "--reason", "x").returncode == 2
+    told = said(ailab(home, "models", "revoke", "heart-wall@champion", "--reason", "misses thin walls", "--json"))
+    assert told["means"] == "nothing"
+    with pytest.raises(ModelError, match="was revoked as champion after report"):
+        lab.models.promote(run.model, "champion", evidence=report)
+    again = lab.validate(model=run.model, dataset="heart-wall-check@1", seed=8)
+    lab.models.promote(run.model, "champion", evidence=again)
+    assert [move.alias for move in lab.models.history("heart-wall")] == ["general", "champion", "champion", "champion"]
 
 
 def test_inference_returns_seg_and_sr_once(lab, cohorts, run):
@@ -298,6 +378,8 @@ def test_one_changed_byte_of_the_weights_is_named(home, lab, report, run):
         assert f"model {run.model.ref}" in done.stderr
         with pytest.raises(ModelChanged):
             lab.models.get(run.model.ref).weights()
+        with pytest.raises(ModelChanged, match=f"model {run.model.ref}: "):
+            lab.models.promote(run.model, "challenger", evidence=report)
         assert any(run.model.ref in finding for finding in lab.verify(report.id))
     finally:
         path.write_bytes(whole)

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
 from .engine import Engine, TorchEngine, torch_engine
+from .plausible import check_channels, check_logits, check_mask
 from .qualify import Verdict, cpu_engine
+from .walled import walled_engine
 from .windows import logits
 
 
@@ -47,7 +50,8 @@ class Predictor:
             raise ModelError(msg)
         self.bundle = bundle
         self.recipe: Recipe = find(bundle.recipe)
-        self._weights = bundle.weights()
+        check_channels(bundle, self.recipe)
+        self._weights = {} if bundle.program else bundle.weights()
         self._cache, self._device, self._wanted = cache, _device(device), engine
 
     @property
@@ -60,8 +64,19 @@ class Predictor:
         """How OpenVINO compared with torch here; None where it was not asked."""
         return self._opened[1]
 
+    @property
+    def surroundings(self) -> dict[str, Any]:
+        """What the answer may depend on here besides the libraries: engine, device and number of threads."""
+        import torch
+
+        gpu = self._device == "cuda"
+        return {"engine": self.engine, "device": torch.cuda.get_device_name() if gpu else self._device,
+                "threads": torch.get_num_threads()}  # fmt: skip
+
     @cached_property
     def _opened(self) -> tuple[Engine, Verdict | None]:
+        if self.bundle.program:
+            return walled_engine(self.bundle), None
         if self._device != "cpu" or self._wanted == "torch":
             return self._torch(), None
         key = sha256(canonical_json({"weights": self.bundle.weights_digest, "network": self.bundle.network}))
@@ -76,14 +91,23 @@ class Predictor:
         Parameters
         ----------
         vol
-            CT in Hounsfield units, on any grid.
+            CT in Hounsfield units, or what the recipe is for, on any grid.
+
+        Raises
+        ------
+        AnswerImplausible
+            The network failed without a word: its answer is none that an image of this kind can have.
         """
-        return self.mask(vol, *self.scores(vol))
+        mask = self.mask(vol, *self.scores(vol))
+        check_mask(mask, self.bundle, self.recipe)
+        return mask
 
     def scores(self, vol: Volume) -> tuple[np.ndarray, Grid]:
         """Return tidy logits, float32, shape (channels, slices, rows, columns), and the model grid that they are on."""
         image, grid = prepare(self.recipe, vol)
-        return settle(self.recipe, logits(self._opened[0].run, image, roi=self.recipe.roi), grid), grid
+        answer = logits(self._opened[0].run, image, roi=self.recipe.roi)
+        check_logits(answer, self.bundle)
+        return settle(self.recipe, answer, grid), grid
 
     def mask(self, vol: Volume, answer: np.ndarray, grid: Grid) -> Mask:
         """Return the labels that `scores` of a volume mean, on its own grid."""

@@ -14,6 +14,7 @@ import numpy as np
 from ailab_kernel.ground.errors import ModelError
 from ailab_kernel.ground.ids import canonical_json, sha256, sha256_file
 from ailab_kernel.ground.store import atomic_write
+from ailab_kernel.ground.surroundings import processor
 
 from .engine import IR, Engine, TorchEngine, convert, openvino_engine
 
@@ -55,14 +56,6 @@ def machine() -> dict[str, str]:
     """Return what an answer may depend on: processor, system and library versions."""
     return {"processor": processor(), "machine": platform.machine(), "system": platform.system(),
             "openvino": version("openvino"), "torch": version("torch")}  # fmt: skip
-
-
-def processor() -> str:
-    """Return the processor's model name."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf8").splitlines() if path.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
 
 
 def cpu_engine(

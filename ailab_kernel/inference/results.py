@@ -71,15 +71,19 @@ def write_results(mask: Mask, vol: Volume, bundle: Bundle, *, when: datetime, en
     engine
         `Predictor.engine`.
     """
-    provenance = Provenance(
+    provenance = provenance_of(vol.series_uid, bundle, when=when, engine=engine)
+    seg = write_seg(mask, vol, provenance)
+    return Results(seg, write_sr(mask, vol, provenance, seg=seg), mask, vol, bundle, provenance)
+
+
+def provenance_of(series_uid: str, bundle: Bundle, *, when: datetime, engine: str = "") -> Provenance:
+    """Return what the objects of an inference say of themselves, and make their UIDs from; see `write_results`."""
+    return Provenance(
         algorithm=bundle.name,
         version=str(bundle.version),
-        made_from=(vol.series_uid, bundle.ref, bundle.digest, find(bundle.recipe).digest, engine,
-                   when.isoformat()),
+        made_from=(series_uid, bundle.ref, bundle.digest, find(bundle.recipe).digest, engine, when.isoformat()),
         when=when,
         kind="AUTOMATIC",
         series_description=f"AI-LAB {bundle.name}@{bundle.version}",
         model_digest=bundle.digest,
     )
-    seg = write_seg(mask, vol, provenance)
-    return Results(seg, write_sr(mask, vol, provenance, seg=seg), mask, vol, bundle, provenance)

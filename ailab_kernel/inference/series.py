@@ -3,30 +3,35 @@
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.datasets.intake import read_series
 from ailab_kernel.ground.errors import ArchiveRefused, NotFound
+from ailab_kernel.ground.surroundings import lock_text, surroundings
 from ailab_kernel.models import Models
-from ailab_kernel.volumes.pack import pack_mask
+from ailab_kernel.volumes.pack import content_digest, pack_mask
 
 from .predict import Predictor
-from .results import write_results
+from .results import Results, write_results
 
 if TYPE_CHECKING:
     from ailab_kernel.archives.archive import Series
+    from ailab_kernel.ground.catalog import Record
     from ailab_kernel.workspace import Workspace
 
-KIND = "inference"
+KIND, RESULT = "inference", "result"
+_ready: dict[tuple[str, Path, str], Predictor] = {}
 
 
-@cache
 def predictor(workspace: "Workspace", digest: str) -> Predictor:
-    """Return the ready predictor of a model; a process builds and qualifies it once."""
-    bundle = Models(workspace.catalog).find(digest)
-    return Predictor(bundle, cache=workspace.cache, device=workspace.settings.device)
+    """Return the ready predictor of a model; a process builds and qualifies it once, whichever archive it works on."""
+    key = digest, workspace.cache, workspace.settings.device
+    if key not in _ready:
+        _ready[key] = Predictor(Models(workspace.catalog).find(digest), cache=workspace.cache,
+                                device=workspace.settings.device)  # fmt: skip
+    return _ready[key]
 
 
 def prepare(workspace: "Workspace", *models: str) -> str:
@@ -74,7 +79,7 @@ def infer_series(
         JSON values: UIDs, ``volumes_ml`` by label, ``mask`` (digest), ``seconds`` by stage.
     """
     clock = _Clock()
-    vol = read_series(workspace.archive, _series(workspace, series_uid))
+    vol = read_series(workspace.archive, find_series(workspace, series_uid))
     clock.lap("load")
     engine = predictor(workspace, model)
     mask = engine.predict(vol)
@@ -84,6 +89,7 @@ def infer_series(
         name=series_uid, parents=[model],
     )  # fmt: skip
     results = write_results(mask, vol, engine.bundle, when=datetime.fromisoformat(record.made_at), engine=engine.engine)
+    keep_result(workspace, record, results, engine=engine)
     objects = (*results, results.pdf) if page else tuple(results)
     clock.lap("write")
     if store:
@@ -103,7 +109,24 @@ def _deliver(workspace: "Workspace", *objects: Any) -> None:
         raise ArchiveRefused(msg)
 
 
-def _series(workspace: "Workspace", series_uid: str) -> "Series":
+def keep_result(workspace: "Workspace", record: "Record", results: Results, *, engine: Predictor) -> None:
+    """Write down, under the SEG's UID, what a replay asks for: UIDs, the source's content, the surroundings.
+
+    It is a record beside the inference's own: a repeat in other surroundings that gives the same mask is the same
+    inference, and the same object in the archive.
+    """
+    workspace.catalog.put(lock_text())
+    body = {
+        "study": results.volume.study_uid, "series": results.volume.series_uid,
+        "seg_series": str(results.seg.SeriesInstanceUID), "sr": str(results.sr.SOPInstanceUID),
+        "source": content_digest(results.volume), "recipe": engine.recipe.digest,
+        "surroundings": {**surroundings(), **engine.surroundings},
+    }  # fmt: skip
+    workspace.catalog.append(RESULT, body, name=str(results.seg.SOPInstanceUID), parents=[record.digest])
+
+
+def find_series(workspace: "Workspace", series_uid: str) -> "Series":
+    """Return a series of the archive; NotFound where it is not there."""
     found = workspace.archive.search_series(series=series_uid)
     if not found:
         msg = f"series {series_uid} is not in the archive {workspace.archive.url}"

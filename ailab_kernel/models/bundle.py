@@ -17,7 +17,18 @@ from ailab_kernel.ground.ids import check_name, sha256
 from ailab_kernel.ground.store import atomic_write
 
 from .card import card
-from .trust import check_network, kept_files, plain_network
+from .trust import (
+    PROGRAMS,
+    Source,
+    as_safetensors,
+    check_metadata,
+    check_network,
+    check_safetensors,
+    is_program,
+    plain_network,
+    read_json,
+    read_source,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
 KIND = "model"
 METADATA, CONFIG = "configs/metadata.json", "configs/inference.json"
 WEIGHTS, README = "models/model.safetensors", "docs/README.md"
+CHECKPOINT = "models/model.pt"
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,17 @@ class Bundle:
 
     @property
     def weights_digest(self) -> str:
-        """SHA-256 of the safetensors file."""
-        return self.body["files"][WEIGHTS]
+        """SHA-256 of the file that the network gets its numbers from."""
+        return self.body["files"][self._numbers]
+
+    @property
+    def program(self) -> str:
+        """Path of the program that the network is (TorchScript, ONNX); empty for one that is built from its parts."""
+        return self._numbers if is_program(self.network) else ""
+
+    @property
+    def _numbers(self) -> str:
+        return PROGRAMS[self.network["_target_"].partition(".")[2]] if is_program(self.network) else WEIGHTS
 
     def file(self, path: str) -> bytes:
         """Bytes of one file of the bundle, checked against the recorded digest.
@@ -96,8 +117,18 @@ class Bundle:
         return data
 
     def weights(self) -> "dict[str, torch.Tensor]":
-        """State dict of the network, by parameter name, checked against its digest."""
+        """State dict of the network, by parameter name, checked against its digest.
+
+        Raises
+        ------
+        ModelError
+            The network is a program, which holds its weights itself.
+        """
         from safetensors.torch import load
+
+        if self.program:
+            msg = f"model {self.ref} is a program ({self.program}): it has no weights to read, and runs behind walls"
+            raise ModelError(msg)
 
         return load(self.file(WEIGHTS))
 
@@ -140,26 +171,61 @@ def read_bundle(folder: Path, *, name: str = "") -> Bundle:
     UnsafeModel
         It would need its own code, a ``$`` expression or a pickle to work.
     """
-    files = kept_files(folder)
-    try:
-        metadata, config = json.loads(files[METADATA]), json.loads(files[CONFIG])
-    except KeyError as error:
-        msg = f"{folder.name}: no MONAI bundle: {error.args[0]} is missing"
-        raise ModelError(msg) from None
-    except ValueError:
-        msg = f"{folder.name}: no MONAI bundle: its configuration is not valid JSON"
-        raise ModelError(msg) from None
-    if WEIGHTS not in files:
-        msg = f"{folder.name}: no weights; models/model.safetensors or a weights-only models/model.pt is expected"
-        raise ModelError(msg)
-    called = check_name(name or _kebab(metadata.get("name", folder.name)))
-    body = {
-        "recipe": metadata.get("recipe", called),
-        "network": check_network(plain_network(config), bundle=called),
-        "metadata": metadata,
-        "files": {path: sha256(data) for path, data in sorted(files.items())},
+    return bundle_from(read_source(folder), name=name)
+
+
+def bundle_from(source: Source, *, name: str = "") -> Bundle:
+    """Return the bundle that files in MONAI's layout make; raises as `read_bundle`.
+
+    Of its configuration a lab keeps the metadata and ``network_def``; everything else in it (expressions, loaders,
+    training) is left behind, so that nobody who gets the bundle from here can run it either.
+    """
+    files, config = source.files, {}
+    for path in (METADATA, CONFIG):
+        if path not in files:
+            msg = f"{source.name}: no MONAI bundle: {path} is missing"
+            raise ModelError(msg)
+        config[path] = read_json(files[path], f"{source.name}: no MONAI bundle: {path}")
+    metadata = check_metadata(config[METADATA], f"bundle {source.name}: {METADATA}")
+    called = check_name(name or kebab(str(metadata.get("name", source.name))))
+    network = check_network(plain_network(config[CONFIG]), bundle=called)
+    kept = {
+        **{path: data for path, data in files.items() if _is_document(path)},
+        METADATA: files[METADATA],
+        CONFIG: pretty({"network_def": network}),
+        **_weights(source, network, called),
     }
-    return Bundle(called, 0, body, files.__getitem__)
+    body = {
+        "recipe": str(metadata.get("recipe", called)),
+        "network": network,
+        "metadata": metadata,
+        "files": {path: sha256(data) for path, data in sorted(kept.items())},
+    }
+    return Bundle(called, 0, body, kept.__getitem__)
+
+
+def _is_document(path: str) -> bool:
+    return path == "LICENSE" or (path.startswith("docs/") and path.endswith((".md", ".txt", "LICENSE")))
+
+
+def _weights(source: Source, network: Mapping[str, Any], called: str) -> dict[str, bytes]:
+    """The one file that the network gets its numbers from: safetensors, or the program that it is."""
+    files = source.files
+    if is_program(network):
+        program = PROGRAMS[network["_target_"].partition(".")[2]]
+        if program not in files:
+            msg = f"{source.name}: no weights; {program} is expected"
+            raise ModelError(msg)
+        return {program: files[program]}
+    if WEIGHTS in files:
+        check_safetensors(files[WEIGHTS], called)
+        return {WEIGHTS: files[WEIGHTS]}
+    if CHECKPOINT in files:
+        data = as_safetensors(files[CHECKPOINT], bundle=source.name, path=CHECKPOINT)
+        check_safetensors(data, called)
+        return {WEIGHTS: data}
+    msg = f"{source.name}: no weights; models/model.safetensors or a weights-only models/model.pt is expected"
+    raise ModelError(msg)
 
 
 def write_bundle(
@@ -192,15 +258,17 @@ def write_bundle(
     whole = {**metadata, "name": name, "recipe": recipe}
     tensors = {key: value.detach().cpu().contiguous() for key, value in sorted(state_dict.items())}
     atomic_write(folder / WEIGHTS, save(tensors))
-    atomic_write(folder / METADATA, _pretty(whole))
-    atomic_write(folder / CONFIG, _pretty({"network_def": check_network(network, bundle=name)}))
+    atomic_write(folder / METADATA, pretty(whole))
+    atomic_write(folder / CONFIG, pretty({"network_def": check_network(network, bundle=name)}))
     atomic_write(folder / README, card(whole).encode())
     return folder
 
 
-def _kebab(text: str) -> str:
+def kebab(text: str) -> str:
+    """Return a text as a name is written: lower-case words joined by ``-``."""
     return "-".join(text.lower().replace("_", " ").split())
 
 
-def _pretty(value: Mapping[str, Any]) -> bytes:
+def pretty(value: Mapping[str, Any]) -> bytes:
+    """Return JSON as a bundle's files hold it."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -18,6 +18,8 @@ def card(metadata: Mapping[str, Any]) -> str:
     parts = [f"# {metadata['name']}", str(metadata.get("description", "No description given."))]
     for title, key in _SECTIONS:
         parts += [f"## {title}", _text(metadata.get(key))]
+    if metadata.get("unchecked"):              # of a model from elsewhere
+        parts += ["## What its import could not check", _text(metadata["unchecked"])]
     return "\n\n".join([*parts, f"> {_NOTE}"]) + "\n"
 
 
@@ -26,4 +28,6 @@ def _text(value: object) -> str:
         return "Not stated."
     if isinstance(value, Mapping):
         return "\n".join(f"- {key}: {item}" for key, item in value.items())
+    if isinstance(value, list):
+        return "\n".join(f"- {item}" for item in value)
     return str(value)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ailab_kernel.ground.errors import NotFound, WrongUse
+from ailab_kernel.ground.errors import NotFound, VolumeError, WrongUse
 from ailab_kernel.ground.ids import canonical_json, sha256
 from ailab_kernel.volumes.geometry import Grid
 from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.resample import model_grid, to_grid
 from ailab_kernel.volumes.volume import Volume
 
-RECIPES = ("heart-wall", "lungs")
+RECIPES = ("brain-tissue", "heart-wall", "lungs")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ class Recipe:
     spacing_mm
         (slice, row, column) wished spacing of the model grid, whose axes run to head, posterior and left.
     window_hu
-        Values that become 0 and 1; beyond them an image is cut off.
+        Values that become 0 and 1; beyond them an image is cut off. None: the image's own smallest and largest value,
+        where values have no unit (MR).
     roi
         (slice, row, column) voxels that the network sees at once; multiples of its strides' product.
     network
@@ -124,6 +125,9 @@ class Recipe:
         Post-processing by label name.
     fine_tune, augment
         Training.
+    expects
+        Smallest and largest volume, ml, that a label has in any image of this kind; an answer outside is held. Labels
+        that may be absent (a lesion) do not stand here.
     """
 
     name: str
@@ -131,12 +135,13 @@ class Recipe:
     labels: tuple[Label, ...]
     counts_as: Mapping[str, str]
     spacing_mm: tuple[float, float, float]
-    window_hu: tuple[float, float]
+    window_hu: tuple[float, float] | None
     roi: tuple[int, int, int]
     network: Mapping[str, Any]
     keep: Mapping[str, Keep]
     fine_tune: FineTune
     augment: Augment = field(default_factory=Augment)
+    expects: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -146,7 +151,9 @@ class Recipe:
     @property
     def digest(self) -> str:
         """SHA-256 of everything in the recipe: changed recipe, other results, other UIDs."""
-        return sha256(canonical_json(asdict(self)))
+        told = asdict(self)
+        # It changes no answer, only whether one is given: recipes without it keep the digest that they had before.
+        return sha256(canonical_json({key: value for key, value in told.items() if key != "expects" or value}))
 
 
 def find(name: str) -> Recipe:
@@ -171,7 +178,7 @@ def prepare(recipe: Recipe, vol: Volume, *, offset: float = 0.0) -> tuple[np.nda
     recipe
         Spacing and window.
     vol
-        CT in Hounsfield units on any grid.
+        CT in Hounsfield units, or an image in no unit, on any grid.
     offset
         Voxels by which the model grid is moved along each of its axes.
 
@@ -180,7 +187,7 @@ def prepare(recipe: Recipe, vol: Volume, *, offset: float = 0.0) -> tuple[np.nda
     tuple
         float32, 0 to 1, shape (slices, rows, columns) on the model grid, and that grid.
     """
-    low, high = recipe.window_hu
+    low, high = recipe.window_hu or _range(vol)
     grid = model_grid(vol.grid, recipe.spacing_mm)
     grid = grid.moved(offset) if offset else grid
     cut, slope, intercept = _cut_off(vol, low, high)
@@ -188,6 +195,21 @@ def prepare(recipe: Recipe, vol: Volume, *, offset: float = 0.0) -> tuple[np.nda
     image *= np.float32(slope / (high - low))
     image += np.float32((intercept - low) / (high - low))
     return np.clip(image, 0.0, 1.0, out=image), grid
+
+
+def _range(vol: Volume) -> tuple[float, float]:
+    """Smallest and largest value of a volume.
+
+    Raises
+    ------
+    VolumeError
+        They are the same: there is no image.
+    """
+    low, high = float(vol.values.min()), float(vol.values.max())
+    if not low < high:
+        msg = f"every voxel of the image has the value {low:g}; there is nothing to see"
+        raise VolumeError(msg)
+    return low, high
 
 
 def _cut_off(vol: Volume, low: float, high: float) -> tuple[np.ndarray, float, float]:

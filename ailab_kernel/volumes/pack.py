@@ -3,6 +3,7 @@
 Headers never come along: what is not named here stays on the clinical side.
 """
 
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator
@@ -39,6 +40,16 @@ def pack(vol: Volume) -> bytes:
         "instance_uids": list(vol.instance_uids), "facts": {key: vol.facts[key] for key in FACTS if key in vol.facts},
     }  # fmt: skip
     return _head(told) + array.tobytes()
+
+
+def content_digest(vol: Volume) -> str:
+    """SHA-256 of what a volume shows: its place, its rescaling and its stored values, and neither UIDs nor headers."""
+    array = np.ascontiguousarray(vol.array, vol.array.dtype.newbyteorder("<"))
+    told = {**_place(vol.grid), "dtype": array.dtype.str, "slope": _rescale(vol.slope),
+            "intercept": _rescale(vol.intercept)}  # fmt: skip
+    digest = hashlib.sha256(canonical_json(told))
+    digest.update(array.data)
+    return digest.hexdigest()
 
 
 def unpack(source: bytes | Path) -> Volume:

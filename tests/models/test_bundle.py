@@ -7,7 +7,9 @@ import torch
 from ailab_kernel.ground.errors import ExitBlocked, ModelChanged, ModelError, NotFound, SealBroken
 from ailab_kernel.models import Models, build_network, read_bundle, write_bundle
 from ailab_kernel.models.bundle import WEIGHTS
-from ailab_kernel.models.evidence import Evidence, kept_evidence
+from ailab_kernel.models.evidence import kept_evidence
+
+from .judged import Report
 
 NETWORK = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2,
            "channels": [4, 8], "strides": [2]}  # fmt: skip
@@ -17,17 +19,6 @@ def make_bundle(folder, *, seed=1, name="tiny", **metadata):
     torch.manual_seed(seed)
     return write_bundle(folder, name=name, recipe="lungs", network=NETWORK,
                         state_dict=build_network(NETWORK).state_dict(), metadata={"version": "0.1.0", **metadata})  # fmt: skip
-
-
-class Report:
-    """A sealed report about a model."""
-
-    def __init__(self, workspace, bundle, id="r", template="validate", state="done"):
-        manifest = json.dumps({"template": template, "state": state, "resolved": {"model": bundle.digest}}).encode()
-        self.shown = Evidence(id, manifest, workspace.catalog.sign(manifest))
-
-    def evidence(self):
-        return self.shown
 
 
 def test_round_trip(tmp_path):
@@ -82,7 +73,7 @@ def test_one_changed_byte_is_found_and_named(tmp_path, workspace):
     data[-1] ^= 1
     stored.chmod(0o644)
     stored.write_bytes(data)
-    for act in (bundle.weights, bundle.check, lambda: models.promote("tiny@1", "champion", evidence=Report(workspace, bundle))):
+    for act in (bundle.weights, bundle.check, lambda: models.promote("tiny@1", "champion", evidence=Report(workspace.catalog, bundle))):
         with pytest.raises(ModelChanged, match=r"tiny@1: models/model\.safetensors"):
             act()
 
@@ -92,8 +83,8 @@ def test_aliases_keep_their_history(tmp_path, workspace):
     for seed in (1, 2):
         models.import_bundle(make_bundle(tmp_path / str(seed), seed=seed))
     first, second = (models.get(ref) for ref in ("tiny@1", "tiny@2"))
-    models.promote("tiny@1", "champion", evidence=Report(workspace, first, id="first"))
-    models.promote(second, "champion", evidence=Report(workspace, second, id="better"))
+    models.promote("tiny@1", "champion", evidence=Report(workspace.catalog, first, id="first"))
+    models.promote(second, "champion", evidence=Report(workspace.catalog, second, id="better"))
     assert models.get("tiny@champion").ref == "tiny@2"
     assert [move.reason for move in models.history("tiny")] == ["report first", "report better"]
 
@@ -102,14 +93,14 @@ def test_no_alias_without_sealed_evidence_about_this_model(tmp_path, workspace):
     models = Models(workspace.catalog)
     one, two = (models.import_bundle(make_bundle(tmp_path / str(seed), seed=seed)) for seed in (1, 2))
     with pytest.raises(ModelError, match="says nothing about tiny@1"):
-        models.promote("tiny@1", "champion", evidence=Report(workspace, two))
-    report = Report(workspace, two)
+        models.promote("tiny@1", "champion", evidence=Report(workspace.catalog, two))
+    report = Report(workspace.catalog, two)
     report.shown = replace(report.shown, manifest=report.shown.manifest.replace(two.digest.encode(), one.digest.encode()))
     with pytest.raises(SealBroken, match="seal"):
         models.promote("tiny@1", "champion", evidence=report)
     for unfit in ({"template": "annotate"}, {"state": "failed"}):
         with pytest.raises(ModelError, match="says nothing about tiny@1"):
-            models.promote("tiny@1", "champion", evidence=Report(workspace, one, **unfit))
+            models.promote("tiny@1", "champion", evidence=Report(workspace.catalog, one, **unfit))
     with pytest.raises(NotFound):
         models.get("tiny@champion")
 
@@ -117,7 +108,7 @@ def test_no_alias_without_sealed_evidence_about_this_model(tmp_path, workspace):
 def test_evidence_stays_in_the_ledger(tmp_path, workspace):
     models = Models(workspace.catalog)
     model = models.import_bundle(make_bundle(tmp_path / "a"))
-    report = Report(workspace, model, id="validate-0a1b2c3d")
+    report = Report(workspace.catalog, model, id="validate-0a1b2c3d")
     models.promote(model, "champion", evidence=report)
     record, = workspace.catalog.query("evidence")
     assert (record.name, record.parents) == ("validate-0a1b2c3d", (model.digest,))

@@ -1,4 +1,5 @@
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from ailab_kernel.ground.errors import VolumeError
 from ailab_kernel.volumes.masks import Mask
-from ailab_kernel.volumes.pack import pack, pack_mask, unpack, unpack_mask
+from ailab_kernel.volumes.pack import content_digest, pack, pack_mask, unpack, unpack_mask
 from ailab_kernel.volumes.series import volume_from_datasets
 
 from .synthetic import grid, series
@@ -76,3 +77,16 @@ def from_file(folder):
         return unpack(folder / "x")
 
     return read
+
+
+def test_the_content_digest_is_of_what_is_shown(tmp_path):
+    vol = volume_from_datasets(series())
+    (tmp_path / "x").write_bytes(pack(vol))
+    same = content_digest(vol)
+    assert content_digest(unpack(tmp_path / "x")) == same, "mapped from a file"
+    assert content_digest(replace(vol, series_uid="1.2", headers=(), facts={})) == same
+    other = vol.array.copy()
+    other.reshape(-1)[0] += 1
+    changed = (vol.with_array(other), replace(vol, slope=0.25), replace(vol, grid=vol.grid.moved(1)),
+               vol.with_array(vol.array.astype(np.int32)))
+    assert len({same, *map(content_digest, changed)}) == 5
