@@ -49,7 +49,11 @@ def check_fits(network: Mapping[str, Any], shapes: Shapes, *, bundle: str) -> No
     bundle
         Named in errors.
     """
-    wanted = _weigh(network, _maker(network))
+    try:
+        wanted = _weigh(network, _maker(network))
+    except UnsafeModel as error:
+        msg = f"bundle {bundle}: {error}"
+        raise UnsafeModel(msg) from None
     wrong = sorted(name for name in {*wanted, *shapes} if wanted.get(name) != shapes.get(name))
     if wrong:
         name = wrong[0]
