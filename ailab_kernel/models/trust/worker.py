@@ -8,10 +8,12 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -69,14 +71,15 @@ class Worker:
         if missing:
             raise UnsafeModel(_no_walls(missing))
         self._bounds, self._kind = bounds, kind
-        self._folder = tempfile.TemporaryDirectory(prefix="ailab-walls-")
-        root = Path(self._folder.name)
+        root = Path(tempfile.mkdtemp(prefix="ailab-walls-"))
+        self._running: list[subprocess.Popen[bytes]] = []
+        # Whoever forgets a worker leaves nothing behind either, the end of this process included.
+        self._release = weakref.finalize(self, _leave_nothing, root, self._running)
         self._model = root / f"model.{kind}"
         self._model.write_bytes(data)
         self._model.chmod(0o444)
         for name in ("home", "tmp"):
             (root / name).mkdir()
-        self._process: subprocess.Popen[bytes] | None = None
         self.input_shape: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
@@ -87,8 +90,7 @@ class Worker:
 
     def close(self) -> None:
         """End the program and leave nothing behind."""
-        self._end()
-        self._folder.cleanup()
+        self._release()
 
     def run(self, image: np.ndarray) -> np.ndarray:
         """Return the program's float32 answer to a float32 array.
@@ -117,22 +119,22 @@ class Worker:
         return np.frombuffer(self._bytes(size, end), np.float32).reshape(shape)
 
     def _opened(self) -> "subprocess.Popen[bytes]":
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self._end()
+        if self._running and self._running[0].poll() is None:
+            return self._running[0]
+        _end(self._running)
         root = self._model.parent
         walls = Walls(home=root / "home", tmp=root / "tmp", hide=root, reads=(self._model, _MAIN))
         first, *rest = walls.words()
         command = [first, "--unshare-net", "--new-session", *rest, sys.executable, "-I", str(_MAIN), self._kind,
                    str(self._model), str(self._bounds.memory_bytes)]  # fmt: skip
         own = {"PATH": os.defpath, "OMP_NUM_THREADS": str(os.cpu_count() or 1)}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                         env=own)  # fmt: skip
+        self._running.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                              stderr=subprocess.PIPE, env=own))  # fmt: skip
         ready = self._line(time.monotonic() + self._bounds.opening).get("ready")
         if not isinstance(ready, list) or not all(type(n) is int for n in ready):
             raise self._failed("it cannot be opened")
         self.input_shape = tuple(ready)
-        return self._process
+        return self._running[0]
 
     def _line(self, end: float) -> dict[str, object]:
         """The next line of JSON, or the reason why there is none."""
@@ -150,8 +152,7 @@ class Worker:
         return told
 
     def _bytes(self, count: int, end: float) -> bytes:
-        process = self._process
-        assert process is not None
+        process = self._running[0]
         assert process.stdout is not None
         parts: list[bytes] = []
         while count:
@@ -169,19 +170,24 @@ class Worker:
         assert process.stderr is not None
         said = _first_line(process.stderr)
         if said.startswith(("bwrap:", "setpriv:")):
-            self._end()
+            _end(self._running)
             return UnsafeModel(_no_walls(said))
         return self._failed("its process ended, or needed more memory than it may have")
 
     def _failed(self, why: str) -> ModelError:
-        self._end()
+        _end(self._running)
         text = "".join(letter if letter.isprintable() else " " for letter in why)
         return ModelError(f"the {self._kind} program was run behind walls and failed: {text}")
 
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
+
+def _leave_nothing(root: Path, running: list[subprocess.Popen[bytes]]) -> None:
+    _end(running)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _end(running: list[subprocess.Popen[bytes]]) -> None:
+    while running:
+        process = running.pop()
         process.kill()
         process.wait(_ENDED_S)
         for stream in (process.stdin, process.stdout, process.stderr):
