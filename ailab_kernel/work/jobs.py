@@ -5,6 +5,7 @@ Every job ends ``done``, ``failed`` with the reason, or ``held`` because somebod
 
 import fcntl
 import json
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -230,11 +231,19 @@ def _adopt(url: str, client: Any, worker: str) -> None:
 def _launch(url: str, worker: str, *, tries: int) -> None:
     from dbos import DBOS
 
+    _forget_stream()
     DBOS(config={"name": "ailab", "system_database_url": url, "application_version": "1", "executor_id": worker,
                  "log_level": "CRITICAL"})  # fmt: skip
     DBOS.workflow(name=WORKFLOW, max_recovery_attempts=tries)(_do)
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_S)
+
+
+def _forget_stream() -> None:
+    """DBOS logs to what standard error was at its first launch, and fails where that is closed by the next."""
+    logger = logging.getLogger("dbos")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
 
 
 def _open(client: Any) -> bool:

@@ -210,7 +210,9 @@ def test_a_seg_of_an_older_ailab_differs_today_and_is_identical_in_the_environme
     assert not today.identical
     assert all(0.9 < row["dice"] < 1 and row["voxels_before"] < row["voxels_now"] for row in today.labels)
     assert today.differences[0].startswith("right-lung: Dice 0.9") or "Dice 0.9" in today.differences[0]
-    assert [line.partition(" then")[0].rpartition(":")[0] for line in today.causes] == [
+    # How many threads torch has in this process depends on the tests before.
+    causes = [line for line in today.causes if "number of threads" not in line]
+    assert [line.partition(" then")[0].rpartition(":")[0] for line in causes] == [
         "likely cause: AI-LAB's code", "likely cause: the lock"]
     assert today.notes[0] == "the SEG in the archive is what was stored"
     wheel(wheels, "tqdm", "4.1.0")

@@ -1,5 +1,6 @@
 """Durable jobs: one job once, each ended with its reason, whatever is killed in between; SQLite and PostgreSQL."""
 
+import logging
 import os
 import re
 import signal
@@ -159,3 +160,13 @@ def test_wrong_questions_are_named(jobs):
         with pytest.raises(NotFound, match=r"no job 12345 \(ailab jobs list\)"):
             act("12345")
     assert jobs.all() == []
+
+
+def test_a_worker_starts_again_where_standard_error_was_another_the_first_time(tmp_path, lines, monkeypatch):
+    jobs = Jobs(f"sqlite:///{tmp_path / 'jobs.sqlite'}", kinds=KINDS)
+    closed = (tmp_path / "stderr").open("w")
+    monkeypatch.setattr(logging.getLogger("dbos"), "handlers", [logging.StreamHandler(closed)])
+    closed.close()
+    jobs.submit("log", {"log": str(lines), "n": 1})
+    jobs.work()
+    assert [job.state for job in jobs.all()] == ["done"]
