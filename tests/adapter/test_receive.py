@@ -249,6 +249,7 @@ with door(Path(sys.argv[1]), ) as here:
 """
 
 
+@pytest.mark.battery
 def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path):
     """A few kills at moments that differ; `make battery` has the full count."""
     kills = 200 if os.environ.get("AILAB_BATTERY") == "full" else 4

@@ -288,6 +288,7 @@ def served(folder: Path, *before: object) -> tuple[subprocess.Popen, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.battery
 def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path):
     """A few kills at moments that differ; `make battery` has the full count."""
     kills = 100 if os.environ.get("AILAB_BATTERY") == "full" else 4
