@@ -7,8 +7,6 @@ from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection
 
-from pydicom import Dataset
-
 from ailab_kernel.dicom.parsing import guarded, read_header
 from ailab_kernel.dicom.scan import scan
 from ailab_kernel.dicom.uids import check_uid
@@ -82,12 +80,12 @@ def _read(root: Path, path: str) -> tuple[Row, tuple[str, ...]] | Refused:
     try:
         found = (root / path).stat()
         data = (root / path).read_bytes()
-        known, values = _looked_at(data), tuple[str, ...]()
-        if known is None:
-            header = read_header(data)
-            known, values = (*identity(header), _number(header)), shown(header)
-        study_uid, series_uid, uid, number = known
         with guarded("file"):
+            known, values = _looked_at(data), tuple[str, ...]()
+            if known is None:
+                header = read_header(data)
+                known, values = (*identity(header), number_of(header)), shown(header)
+            study_uid, series_uid, uid, number = known
             return Row(uid, study_uid, series_uid, number, path, found.st_size, found.st_mtime_ns,
                        fingerprint(data)), values  # fmt: skip
     except DicomError as error:
@@ -107,11 +105,6 @@ def _looked_at(data: bytes) -> tuple[str, str, str, int | None] | None:
         return study_uid, series_uid, uid, int(number) if number else None
     except (ValueError, DicomError):
         return None
-
-
-def _number(header: Dataset) -> int | None:
-    with guarded("file"):
-        return number_of(header)
 
 
 def _paths(read: Iterable[tuple[Row, tuple[str, ...]] | Refused]) -> Iterator[str]:
