@@ -98,8 +98,18 @@ class Visit:
         raise AilabError(msg)
 
     def kernel(self) -> str:
-        """Start a kernel and return its id."""
-        return self.lab("POST", "/api/kernels", body={"name": "python3"}).json()["id"]
+        """Start a kernel and return its id.
+
+        Raises
+        ------
+        AilabError
+            The server is not there, or makes none.
+        """
+        made = self.lab("POST", "/api/kernels", body={"name": "python3"})
+        if made.status_code != 201:
+            msg = f"the server made no kernel (status {made.status_code}); it may have ended"
+            raise AilabError(msg)
+        return made.json()["id"]
 
     def run(self, code: str, *, kernel: str, seconds: float = 60.0) -> str:
         """Run code in a kernel and return what it printed; an error's text counts as printed.

@@ -21,7 +21,8 @@ TIERS = """
 pilot: {cpus: 1, memory_gb: 1.2, idle_minutes: 60, max_hours: 8, groups: [student, radiologist, data-scientist]}
 gpu: {cpus: 2, memory_gb: 2, gpus: 1, idle_minutes: 60, max_hours: 8, groups: [data-scientist]}
 """
-GROW = "import time; kept = b'x' * 900_000_000\nfor _ in range(200): kept += b'x' * 10_000_000; time.sleep(0.05)"
+# So slowly that the room, which looks five times a second, is there before Slurm, which looks each second: +=, say, copies.
+GROW = "import time; kept = [b'x' * 700_000_000]\nfor _ in range(300): kept.append(b'x' * 4_000_000); time.sleep(0.05)"
 
 
 @pytest.fixture(scope="module")
