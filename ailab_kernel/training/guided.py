@@ -61,15 +61,19 @@ class Stage:
         Of the new phantoms: (slices, rows, columns), in turn.
     plan
         Steps and rate.
+    alone
+        The phantoms of the stages before are left aside.
     """
 
     learn: Wanted
     tune: Wanted
     sizes: Sequence[tuple[int, int, int]]
     plan: FineTune
+    alone: bool = False
 
 
-# First to follow clicks at all; then to be right to half a voxel: more phantoms, and noise of every fineness.
+# First to follow clicks at all; then to be right to half a voxel: more phantoms, and noise of every fineness. Pixels of
+# 3 mm come last: without them a wall's outer border was set too far out there, whatever was clicked.
 STAGES = (
     Stage(((HOSPITAL, range(5000, 5096)), (SITES, range(5000, 5048))), ((HOSPITAL, range(6000, 6006)),), SIZES,
           FineTune(epochs=28, steps=170, crop=ROI, rate=2e-3, warmup=60, patience=28)),
@@ -78,6 +82,10 @@ STAGES = (
           FineTune(epochs=20, steps=170, crop=ROI, rate=1e-3, warmup=60, patience=20)),
     Stage(((HOSPITAL, range(5400, 5448)),), ((HOSPITAL, range(6200, 6208)),), ((100, 448, 448), (120, 384, 384)),
           FineTune(epochs=17, steps=170, crop=ROI, rate=1e-3, warmup=60, patience=17)),
+    Stage(((HOSPITAL, range(5500, 5840)), (SITES, range(5500, 5540))), ((HOSPITAL, range(6300, 6327)),),
+          ((100, 160, 160), (80, 128, 128), (60, 128, 128), (120, 176, 176), (100, 320, 320), (80, 144, 144),
+           (60, 112, 112), (100, 384, 384), (72, 208, 208)),
+          FineTune(epochs=40, steps=170, crop=ROI, rate=1e-3, warmup=60, patience=40), alone=True),
 )  # fmt: skip
 # Sums are split by thread; of such small windows a second thread takes more than it gives.
 THREADS = 1
@@ -218,6 +226,7 @@ def train(folder: Path) -> tuple[Trained, ...]:
     weights = grown(guided(find(BASE)))
     for number, stage in enumerate(STAGES, 1):
         recipe = replace(guided(find(BASE)), fine_tune=stage.plan, augment=AUGMENT)
+        learn = [] if stage.alone else learn
         learn += phantom_cases(stage.learn, folder / "cases", sizes=stage.sizes)
         tune = phantom_cases(stage.tune, folder / "cases", sizes=stage.sizes)
         done.append(run(recipe, weights, cases=(list(learn), tune), folder=folder / f"run-{number}", seed=SEED,
