@@ -43,9 +43,9 @@ lock:                      ## resolve the newest versions into requirements.lock
 	$(BIN)/pip install -e '.[hub,dimse,postgres,slurm,dev]'
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
-bases: .venv/ready         ## train the base models again from their seeds, and the one that follows clicks
+bases: .venv/ready         ## train every model that we ship again from its seeds
 	for name in heart-wall lungs; do $(BIN)/python -m ailab_kernel.training.base $$name || exit 1; done
-	$(BIN)/python -m ailab_kernel.training.guided
+	for name in guided lesions classify; do $(BIN)/python -m ailab_kernel.training.$$name || exit 1; done
 
 clean:                     ## forget the environment and the demo's lab
 	rm -rf .venv build lab

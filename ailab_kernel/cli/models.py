@@ -31,11 +31,16 @@ def list_command(as_json: AsJson = False) -> None:
 @app.command("show")
 def show_command(ref: Ref, as_json: AsJson = False) -> None:
     """Show a model's card, and where its aliases went. Example: ailab models show heart-wall@general."""
+    from ailab_kernel.models.model_card import model_card
+    from ailab_kernel.reports.record import known_metadata
+
     models = open_lab().models
     bundle = models.get(ref)
-    body = {**_row(bundle, models.aliases(bundle.name)), "metadata": bundle.metadata, "network": bundle.network,
-            "files": bundle.body["files"], "history": [vars(move) for move in models.history(bundle.name)]}  # fmt: skip
-    show(body, as_json=as_json, table=lambda: _tell(bundle, body))
+    card = model_card(bundle, more=known_metadata(bundle))
+    body = {**_row(bundle, models.aliases(bundle.name)), "card": card.as_json(), "metadata": bundle.metadata,
+            "network": bundle.network, "files": bundle.body["files"],
+            "history": [vars(move) for move in models.history(bundle.name)]}  # fmt: skip
+    show(body, as_json=as_json, table=lambda: _tell(bundle, body, card.markdown()))
 
 
 @app.command("import")
@@ -91,8 +96,9 @@ def _row(bundle: "Bundle", aliases: dict[str, str]) -> dict[str, Any]:
     return {"model": bundle.ref, "aliases": mine, "recipe": bundle.recipe, "digest": bundle.digest[:16]}
 
 
-def _tell(bundle: "Bundle", body: dict[str, Any]) -> None:
+def _tell(bundle: "Bundle", body: dict[str, Any], card: str) -> None:
     line(bundle.file("docs/README.md").decode() if "docs/README.md" in bundle.body["files"] else bundle.ref)
+    line(card)
     line(f"{bundle.ref}  sha256 {bundle.digest}")
     for move in body["history"]:
         line(f"  @{move['alias']} -> {move['digest'][:12]}  {move['moved_at']}  {move['reason']}")

@@ -25,12 +25,12 @@ def list_command(as_json: AsJson = False) -> None:
 def show_command(report: Id, as_json: AsJson = False) -> None:
     """Show a report's figures and where its page is. Example: ailab report show validate-1a2b3c4d."""
     found = open_lab().report(report)
-    body = {"report": found.id, "state": found.state, "page": str(found.html), "metrics": found.metrics,
-            "manifest": found.manifest}  # fmt: skip
+    body = {"report": found.id, "state": found.state, "page": str(found.html), "pdf": str(found.pdf or ""),
+            "metrics": found.metrics, "manifest": found.manifest}  # fmt: skip
 
     def _table() -> None:
         line(f"{found.id}  {found.state}  {found.html}")
-        for key, value in found.metrics.items():
+        for key, value in {**({"pdf": found.pdf} if found.pdf else {}), **found.metrics}.items():
             line(f"  {key}: {value}")
 
     show(body, as_json=as_json, table=_table)

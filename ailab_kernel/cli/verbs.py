@@ -126,11 +126,13 @@ def _tell_plain(run: "PlainRun") -> None:
 
 def tell(report: "Report", as_json: bool, **more: Any) -> None:
     """Print a report: where its page is, and its plain figures."""
-    body = {"report": report.id, "state": report.state, "page": str(report.html), **more, "metrics": report.metrics}
+    pdf = {"pdf": str(report.pdf)} if report.pdf else {}
+    body = {"report": report.id, "state": report.state, "page": str(report.html), **pdf, **more,
+            "metrics": report.metrics}  # fmt: skip
 
     def _table() -> None:
         line(f"{report.id}  {report.state}  {report.html}")
-        for key, value in {**more, **_figures(report.metrics)}.items():
+        for key, value in {**pdf, **more, **_figures(report.metrics)}.items():
             line(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
 
     show(body, as_json=as_json, table=_table)

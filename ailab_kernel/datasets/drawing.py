@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from .anatomy import Body
+from .nodules import draw_nodules
 from .painting import Patient
 from .styles import CHANCES, PHASES, RANGES, Style
 
@@ -31,7 +32,9 @@ def draw_patient(traits: Mapping[str, float], phase: str, *, seed: int) -> Patie
     pools = {name: float(rng.uniform(*getattr(uptake, name)))
              for name in ("left", "right", "muscle", "liver", "spleen", "kidney")}  # fmt: skip
     pools["lung"] = 0.5 * (pools["left"] + pools["right"])
-    return Patient(body, np.array(list(_vessels(body, rng))), tuple(_spots(body, rng)), pools)
+    vessels = np.array(list(_vessels(body, rng)))
+    nodules = draw_nodules(body, vessels, count=int(traits.get("nodules", 0)), seed=seed)
+    return Patient(body, vessels, tuple(_spots(body, rng)), pools, nodules)
 
 
 def _vessels(body: Body, rng: np.random.Generator) -> Iterator[np.ndarray]:

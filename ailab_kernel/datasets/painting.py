@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from .anatomy import Body, Heart, flat_bone
+from .nodules import Nodule
 from .sdf import capsule, carve, ellipsoid, tube, union
 from .space import Box, Space
 
@@ -28,12 +29,15 @@ class Patient:
         (kind, centre, radii, HU) of nodules, opacities, gas and bowel.
     pools
         HU of left and right blood, muscle (the heart's), liver, spleen, kidney.
+    nodules
+        Lumps in the lungs, painted last.
     """
 
     body: Body
     vessels: np.ndarray
     spots: tuple[tuple[str, tuple[float, float, float], tuple[float, float, float], float], ...]
     pools: Mapping[str, float]
+    nodules: tuple[Nodule, ...] = ()
 
     @cached_property
     def heart(self) -> Heart:
@@ -126,6 +130,11 @@ def paint(canvas: Canvas, patient: Patient) -> None:
     _lungs(canvas, patient, cage, lungs)
     _airways(canvas, body, lungs)
     _spots(canvas, patient, lungs)
+    for nodule in patient.nodules:
+        box = canvas.box(np.subtract(nodule.centre, nodule.reach_mm), np.add(nodule.centre, nodule.reach_mm))
+        if box is not None:
+            edge, hu = nodule.paint(canvas.within(box))
+            canvas.paint(edge, hu, box=box, label=LESION, inside=lungs[box])
 
 
 def _soft_parts(canvas: Canvas, body: Body, shapes: tuple[np.ndarray, np.ndarray]) -> None:

@@ -79,6 +79,7 @@ class Phantom:
         """What makes this phantom itself, as text: everything else follows from it."""
         numbers = ",".join(f"{v:.6f}" for v in self.grid.affine.ravel())
         asked = () if self.exam == Exam() else (repr(self.exam),)
+        asked = asked if self.exam.nodules is None else (*asked, f"nodules={self.exam.nodules}")
         return ("phantom", "1", self.style.name, str(self.seed), ",".join(map(str, self.grid.shape)), numbers, *asked)
 
 
@@ -126,6 +127,8 @@ def random_phantom(
     traits["noise_hu"] = (exam.noise_hu or traits["noise_hu"]) / exam.dose**0.5
     if exam.lesions is not None:
         traits["lesions"] = float(exam.lesions)
+    if exam.nodules is not None:
+        traits["nodules"] = float(exam.nodules)
     grid = _turned(_grid(traits, exam.coverage or coverage, size, spacing_mm), exam.obliquity_deg)
     return Phantom(seed, site, grid, MappingProxyType(traits), exam.scanner or scanner, exam.kernel or kernel,
                    exam.contrast or phase, exam)  # fmt: skip

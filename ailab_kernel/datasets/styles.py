@@ -120,11 +120,13 @@ class Exam:
     contrast
         Name of a contrast phase in ``PHASES``.
     lesions
-        Number of nodules.
+        Number of round nodules that may lie anywhere.
     coverage
         Name of a coverage in ``COVERAGE``.
     scanner, kernel
         Instead of the site's.
+    nodules
+        Number of rough nodules that lie wholly in the lungs (`nodules`).
     """
 
     obliquity_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -135,6 +137,8 @@ class Exam:
     coverage: str | None = None
     scanner: Scanner | None = None
     kernel: Kernel | None = None
+    # Not in the text that UIDs are made of: exams without it keep theirs (`Phantom.identity` adds it).
+    nodules: int | None = field(default=None, repr=False)
 
 
 _SOMATOM = Scanner("PHANTOM SOMA", "Definition 64", "VA48A", signed=False)

@@ -10,7 +10,7 @@ _SECTIONS = (
     ("Limits", "limits"),
     ("How it was made", "made_with"),
 )
-_NOTE = "Phantoms prove plumbing and statistics, not clinical value."
+NOTE = "Phantoms prove plumbing and statistics, not clinical value."
 
 
 def card(metadata: Mapping[str, Any]) -> str:
@@ -20,7 +20,7 @@ def card(metadata: Mapping[str, Any]) -> str:
         parts += [f"## {title}", _text(metadata.get(key))]
     if metadata.get("unchecked"):              # of a model from elsewhere
         parts += ["## What its import could not check", _text(metadata["unchecked"])]
-    return "\n\n".join([*parts, f"> {_NOTE}"]) + "\n"
+    return "\n\n".join([*parts, f"> {NOTE}"]) + "\n"
 
 
 def _text(value: object) -> str:

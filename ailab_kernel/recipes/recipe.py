@@ -14,7 +14,11 @@ from ailab_kernel.volumes.masks import Label, Mask
 from ailab_kernel.volumes.resample import model_grid, to_grid
 from ailab_kernel.volumes.volume import Volume
 
-RECIPES = ("brain-tissue", "heart-wall", "lungs")
+RECIPES = ("brain-tissue", "heart-wall", "lung-lesions", "lungs")
+# Recipes that answer with one probability an image; `classification` finds them.
+CLASSIFIERS = ("enlarged-heart",)
+# Fields that a digest holds only where they say something: recipes without them keep the digest that they had before.
+_LATER = ("expects", "candidates")
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ class Recipe:
     expects
         Smallest and largest volume, ml, that a label has in any image of this kind; an answer outside is held. Labels
         that may be absent (a lesion) do not stand here.
+    candidates
+        Labels whose pieces are findings with a score each, and the probability from which a voxel belongs to one.
     """
 
     name: str
@@ -142,6 +148,7 @@ class Recipe:
     fine_tune: FineTune
     augment: Augment = field(default_factory=Augment)
     expects: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    candidates: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -152,8 +159,7 @@ class Recipe:
     def digest(self) -> str:
         """SHA-256 of everything in the recipe: changed recipe, other results, other UIDs."""
         told = asdict(self)
-        # It changes no answer, only whether one is given: recipes without it keep the digest that they had before.
-        return sha256(canonical_json({key: value for key, value in told.items() if key != "expects" or value}))
+        return sha256(canonical_json({key: value for key, value in told.items() if key not in _LATER or value}))
 
 
 def find(name: str) -> Recipe:
@@ -166,6 +172,8 @@ def find(name: str) -> Recipe:
     """
     if name not in RECIPES:
         msg = f"there is no recipe {name!r}; there are {', '.join(RECIPES)}"
+        if name in CLASSIFIERS:
+            msg = f"recipe {name} answers with a probability, not with a mask: read it by inference.classify"
         raise NotFound(msg)
     return import_module(f"ailab_kernel.recipes.{name.replace('-', '_')}").RECIPE
 

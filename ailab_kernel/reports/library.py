@@ -50,6 +50,11 @@ class Template:
         return self.notebook["metadata"].get("title", self.name)
 
     @property
+    def on_paper(self) -> bool:
+        """Whether its page is a document that people file: there is a PDF of it beside the page."""
+        return bool(self.notebook["metadata"].get("pdf"))
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the cells' sources: what the report does."""
         return sha256(canonical_json([[cell["cell_type"], _source(cell)] for cell in self.notebook["cells"]]))

@@ -16,7 +16,7 @@ from typing import Any
 
 from ailab_kernel.ground.store import atomic_write
 
-from .report import PAGE
+from .report import PAGE, PAPER
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 NOTE = "Phantoms prove plumbing and statistics, not clinical value."
@@ -32,8 +32,8 @@ _NOT_SHOWN = {"parameters", "injected-parameters", "papermill-error-cell-tag"}
 _ENDED = {"done": "done", "failed": "failed"}
 
 
-def render(notebook: Path, manifest: Mapping[str, Any]) -> Path:
-    """Write the page beside the executed notebook and return it.
+def render(notebook: Path, manifest: Mapping[str, Any], *, on_paper: bool = False) -> Path:
+    """Write the page beside the executed notebook and return it; with ``on_paper`` a PDF of it, too.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def render(notebook: Path, manifest: Mapping[str, Any]) -> Path:
         Executed ``.ipynb``.
     manifest
         Title, id, state, parameters and digests for head and foot.
+    on_paper
+        Whether there is to be a PDF beside it.
     """
     cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
     body = "\n".join(piece for cell in cells for piece in _cell(cell))
@@ -48,6 +50,10 @@ def render(notebook: Path, manifest: Mapping[str, Any]) -> Path:
     path = notebook.with_name(PAGE)
     whole = page(manifest["title"], head=_head(manifest), body=failure + body, foot=_foot(manifest))
     atomic_write(path, whole.encode())
+    if on_paper:
+        from .paper import write_pdf
+
+        atomic_write(notebook.with_name(PAPER), write_pdf(whole, manifest=manifest, note=_note(manifest)))
     return path
 
 
@@ -136,7 +142,14 @@ def _text(source: str | list[str]) -> str:
 def _head(manifest: Mapping[str, Any]) -> str:
     state, ended = html.escape(manifest["state"]), html.escape(manifest["ended"].replace("T", " ")[:16])
     told = f'<span class="state {_ENDED.get(state, "")}">{state}</span>'
-    return f'<p class="facts">{html.escape(manifest["id"])} · {told} · {ended} UTC</p>'
+    seal = f" · its seal: ailab report verify {html.escape(manifest['id'])}" if state == "done" else ""
+    note = f'<p class="note">{NOTE}</p>' if _note(manifest) else ""
+    return f'<p class="facts">{html.escape(manifest["id"])} · {told} · {ended} UTC{seal}</p>{note}'
+
+
+def _note(manifest: Mapping[str, Any]) -> str:
+    """What is said of phantoms, on a report about nothing else."""
+    return NOTE if manifest["notes"].get("phantom") else ""
 
 
 def _foot(manifest: Mapping[str, Any]) -> str:
@@ -151,8 +164,7 @@ def _foot(manifest: Mapping[str, Any]) -> str:
         "took": f"{manifest['seconds']} s{_memory(manifest['notes'])}",
     }
     cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows.items())
-    note = f'<p class="note">{NOTE}</p>' if manifest["notes"].get("phantom") else ""
-    return f"{note}<table>{cells}</table><p>{_again(manifest)}</p>"
+    return f"<table>{cells}</table><p>{_again(manifest)}</p>"
 
 
 def _again(manifest: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 MANIFEST, SEAL, STATE = "manifest.json", "manifest.sig", "state.json"
-NOTEBOOK, PAGE, LOCK = "notebook.ipynb", "report.html", "lock"
+NOTEBOOK, PAGE, PAPER, LOCK = "notebook.ipynb", "report.html", "report.pdf", "lock"
 KILLED = "it was killed before its end; the same command goes on from its finished cases"
 
 
@@ -62,6 +62,12 @@ class Report:
     def html(self) -> Path:
         """The page: one self-contained file."""
         return self.folder / PAGE
+
+    @property
+    def pdf(self) -> Path | None:
+        """The page as a PDF, where its template makes one."""
+        path = self.folder / PAPER
+        return path if path.is_file() else None
 
     @cached_property
     def metrics(self) -> Mapping[str, Any]:
@@ -156,7 +162,7 @@ def list_reports(home: Path) -> tuple[Report, ...]:
 def sealed_files(folder: Path) -> dict[str, str]:
     """Return the digests of the files that a manifest covers, by path in the folder."""
     cases = sorted((folder / CASES).glob("*.json"))
-    files = [folder / NOTEBOOK, folder / PAGE, folder / METRICS, *cases]
+    files = [folder / NOTEBOOK, folder / PAGE, folder / PAPER, folder / METRICS, *cases]
     return {str(path.relative_to(folder)): sha256_file(path) for path in files if path.is_file()}
 
 

@@ -30,7 +30,20 @@ from .exits import Guard, open_exit
 from .kernel import kernel_manager
 from .library import Template, check, template
 from .notebook import CASES, FOLDER, METRICS, NOTES
-from .report import KILLED, LOCK, MANIFEST, NOTEBOOK, PAGE, SEAL, STATE, Report, reports_folder, sealed_files, verify
+from .report import (
+    KILLED,
+    LOCK,
+    MANIFEST,
+    NOTEBOOK,
+    PAGE,
+    PAPER,
+    SEAL,
+    STATE,
+    Report,
+    reports_folder,
+    sealed_files,
+    verify,
+)
 
 # Sockets in files that only this user can open: TCP ports of a shared host are everybody's.
 _KERNEL = {"KernelManager": {"transport": "ipc"}}
@@ -122,7 +135,7 @@ def perform(
     from .render import render
 
     started, clock = datetime.now(UTC), time.monotonic()
-    for name in (MANIFEST, SEAL, METRICS, NOTES):
+    for name in (MANIFEST, SEAL, METRICS, NOTES, PAPER):
         (report.folder / name).unlink(missing_ok=True)
     _set_state(report, "running", title=wanted.title)
     with busy("report", f"report {wanted.name} is running"):  # an idle culler leaves this server alone
@@ -132,7 +145,7 @@ def perform(
     if (report.folder / NOTEBOOK).is_file():
         if reason:
             _quiet(report.folder / NOTEBOOK)
-        render(report.folder / NOTEBOOK, manifest)
+        render(report.folder / NOTEBOOK, manifest, on_paper=wanted.on_paper)
     parts = {name: report.folder / name for name in _shown(report.folder)}
     try:
         guard(f"report {report.id}", {**parts, "manifest": manifest})
@@ -167,7 +180,7 @@ def _manifest(
 def _shown(folder: Path) -> list[str]:
     """Files of a report that are shown, sealed or kept; the lock and the state are this module's own."""
     return sorted(str(path.relative_to(folder)) for path in (
-        *(folder / name for name in (NOTEBOOK, PAGE, METRICS, NOTES, LOG)), *(folder / CASES).glob("*.json"))
+        *(folder / name for name in (NOTEBOOK, PAGE, PAPER, METRICS, NOTES, LOG)), *(folder / CASES).glob("*.json"))
         if path.is_file())  # fmt: skip
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .calibration import Calibration
+    from .detection import Froc
+
 # Okabe-Ito: told apart by colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7580"
 LABEL_COLORS = (ORANGE, BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
@@ -94,6 +97,59 @@ def _agreement(axis: "Axes", error: np.ndarray, size: np.ndarray) -> None:
             axis.axhline(error.mean() + side * error.std(ddof=1), color=GREY, lw=1, ls="--")
 
 
+def froc(curves: Mapping[str, "Froc"]) -> "Image":
+    """Sensitivity against false positives per scan, one step line a model; dots at the rates that the table reads off.
+
+    Parameters
+    ----------
+    curves
+        By the model's name; see `detection.froc`.
+    """
+    figure, (axis,) = _figure(1, width=5.2, height=3.8)
+    for (name, one), color in zip(curves.items(), cycle(LABEL_COLORS[1::-1]), strict=False):
+        axis.plot([0.0, *one.false_positives_per_scan], [0.0, *one.sensitivity], drawstyle="steps-post", color=color,
+                  lw=1.6, label=f"{name}: mean {one.mean:.3f}")  # fmt: skip
+        axis.plot(one.rates, one.at_rates, "o", color=color, ms=4)
+        ends = [one.false_positives_per_scan[-1], 2 * max(one.rates)] if one.thresholds else [0, 2 * max(one.rates)]
+        axis.plot(ends, [max(one.sensitivity, default=0.0)] * 2, color=color, lw=1, ls=":")  # no threshold is lower
+    first = next(iter(curves.values()))
+    axis.set_xscale("symlog", base=2, linthresh=min(first.rates))
+    axis.set_xticks([0, *first.rates], ["0", *(f"{rate:g}" for rate in first.rates)], fontsize=8)
+    axis.set_xlim(0, 2 * max(first.rates))
+    axis.set_ylim(-0.02, 1.02)
+    axis.set_xlabel("false positives per scan")
+    axis.legend(loc="lower right", fontsize=8, frameon=False)
+    told = f"FROC: {first.lesions} lesions in {first.scans} scans"
+    _dress(axis, title=told, ylabel="share of the lesions found")
+    return _picture(figure)
+
+
+def reliability(curves: Mapping[str, "Calibration"]) -> "Image":
+    """Share of cases that have the finding against the probability that was given, one panel a model.
+
+    Points on the dashed line mean what they say; bars are Wilson's 95 % intervals, and numbers the cases of each point.
+
+    Parameters
+    ----------
+    curves
+        By the model's name; see `calibration.calibration`.
+    """
+    figure, axes = _figure(len(curves), width=4.4, height=4.0)
+    for axis, (name, one) in zip(axes, curves.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+        for point in one.bins:
+            axis.plot([point.predicted] * 2, [point.low, point.high], color=BLUE, lw=1.5, alpha=0.6)
+            axis.plot(point.predicted, point.observed, "o", color=BLUE, ms=6)
+            axis.annotate(str(point.n), (point.predicted, point.observed), xytext=(6, -9), textcoords="offset points",
+                          fontsize=7, color=GREY)  # fmt: skip
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_ylim(-0.07, 1.03)
+        axis.set_xlabel("probability that the model gave")
+        title = f"{name}\n{one.n} cases, Brier {one.brier:.3f}, calibration error {one.ece:.3f}"
+        _dress(axis, title=title, ylabel="share that has the finding")
+    return _picture(figure)
+
+
 def overlays(items: Sequence[tuple[Volume, Mask, Mask | None]], *, titles: Sequence[str]) -> "Image":
     """Pictures in the plane of the slices: prediction filled, reference outlined, on the slice where they differ most.
 
@@ -104,7 +160,7 @@ def overlays(items: Sequence[tuple[Volume, Mask, Mask | None]], *, titles: Seque
     titles
         One for each.
     """
-    columns = min(4, len(items))
+    columns = min(3, len(items))               # more would be too small to read on paper
     figure, axes = _figure(columns, width=3.3, height=3.5, rows=-(-len(items) // columns))
     for axis in axes[len(items):]:
         axis.set_axis_off()

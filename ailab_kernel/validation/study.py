@@ -13,7 +13,9 @@ from ailab_kernel.volumes.masks import Label
 from .metrics import METRICS, worst_shares
 from .statistics import Interval, doubts, mean_interval, paired_p
 
-_SHOWN = ("dice", "nsd", "hd95", "sensitivity", "specificity", "volume_ml", "truth_ml", "volume_error_ml")
+# In the order of a report's tables: every metric there is.
+_SHOWN = ("dice", "nsd", "boundary_iou", "cl_dice", "hd95", "hd", "assd", "sensitivity", "specificity", "volume_ml",
+          "truth_ml", "volume_error_ml")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,13 @@ def _rows(one: Mapping[str, Any], role: str, case: Case, unread: Mapping[str, An
     reason = one.get("failed") or one.get("failures", {}).get(role, "")
     found = one.get("scores", {}).get(role, unread)
     return [CaseScores(case.id, case.patient, label, values, reason) for label, values in found.items()]
+
+
+def failures_of(scored: Sequence[Mapping[str, Any]], role: str, tested: Sequence[Case]) -> dict[str, str]:
+    """Return why cases could not be predicted by one model, by case; parameters as of `rows_of`."""
+    reasons = {case.id: one.get("failed") or one.get("failures", {}).get(role, "")
+               for one, case in zip(scored, tested, strict=True)}  # fmt: skip
+    return {case: str(reason) for case, reason in reasons.items() if reason}
 
 
 def summarize(rows: Sequence[CaseScores], *, seed: int) -> Summary:

@@ -16,6 +16,7 @@ from ailab_kernel.datasets.phantoms import make, random_phantom
 from ailab_kernel.datasets.styles import STYLES
 from ailab_kernel.ground.errors import ExitBlocked, ReportFailed
 from ailab_kernel.lab import open_lab
+from ailab_kernel.models.registry import base_names
 from ailab_kernel.privacy.exits import Redacting
 from ailab_kernel.reports import run_report
 from ailab_kernel.reports.exits import export_report, guard_of
@@ -173,6 +174,7 @@ def test_the_terminal_blocks_and_redacts(lab, tmp_path):
     assert _ailab("exits", "export", str(letter), "--to", str(tmp_path / "stick"), "--release", "consent").returncode == 0
     done = _ailab("models", "show", "zubrowka")
     assert done.returncode == 1
-    assert done.stderr == "ailab: there is no model [removed]; known here: heart-wall, heart-wall-clicks, lungs (ailab models list)\n"
+    known = ", ".join(base_names())
+    assert done.stderr == f"ailab: there is no model [removed]; known here: {known} (ailab models list)\n"
     assert _ailab("audit", "verify").stdout == "the audit trail is as it was written\n"
     assert _ailab("audit", "export").stdout.count("<AuditMessage>") == len(lab.workspace.catalog.audit_trail())

@@ -20,9 +20,10 @@ def source(cell: dict) -> str:
 
 
 def test_every_recipe_has_its_notebook():
-    from ailab_kernel.recipes import RECIPES
+    from ailab_kernel.recipes.recipe import CLASSIFIERS, RECIPES
 
-    assert [path.stem for path in NOTEBOOKS] == sorted({*(name.replace("-", "_") for name in RECIPES), *SHARED})
+    recipes = (name.replace("-", "_") for name in (*RECIPES, *CLASSIFIERS))
+    assert [path.stem for path in NOTEBOOKS] == sorted({*recipes, *SHARED})
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -21,7 +21,7 @@ def volume(hu: np.ndarray, spacing=(5.0, 2.0, 2.0)) -> Volume:
 
 
 def test_unknown_recipe_names_the_known():
-    with pytest.raises(NotFound, match="heart-wall, lungs"):
+    with pytest.raises(NotFound, match="heart-wall, lung-lesions, lungs"):
         find("liver")
 
 

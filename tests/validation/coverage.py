@@ -12,7 +12,9 @@ from statistics import NormalDist
 import numpy as np
 
 from ailab_kernel.models.acceptance import parse
-from ailab_kernel.validation.gates import Study, judge
+from ailab_kernel.validation.calibration import calibration
+from ailab_kernel.validation.detection import ScanFindings, froc
+from ailab_kernel.validation.gates import Rated, Study, Whole, judge
 from ailab_kernel.validation.statistics import (
     MINIMUM,
     auc,
@@ -27,7 +29,7 @@ from ailab_kernel.validation.subgroups import Groups
 
 FULL, SEED = 2000, 20261130
 # Of an ordinary test run, by family: as many as cost a few seconds.
-SAMPLE = {"shares": 500, "means": 60, "areas": 500, "tests": 500, "gates": 60}
+SAMPLE = {"shares": 500, "means": 60, "areas": 500, "tests": 500, "gates": 60, "wholes": 40}
 # Figures as segmentations have them: Dice with a tail to the left, distances with one to the right.
 POPULATIONS: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]] = {
     "normal": (lambda random, n: random.normal(0.8, 0.1, n), 0.8),
@@ -169,7 +171,69 @@ def gates(draws: int) -> Iterator[Found]:
                     *false_share(0.025, draws))
 
 
-FAMILIES = {family.__name__: family for family in (shares, means, areas, tests, gates)}
+# Detectors: how far lesions score above the rest, how many are never found, false findings per scan, how alike a
+# patient's scores are.
+DETECTORS = {"fair": (1.2, 0.1, 2.0, 0.7), "good": (2.0, 0.05, 2.0, 0.5), "alike": (2.5, 0.02, 2.0, 1.0), "high": (3.0, 0.02, 2.0, 0.3)}
+# Classifiers: spread of the true log odds, their middle, by how much they are overstated.
+CLASSIFIERS = {"calibrated": (2.0, 0.0, 1.0), "overconfident": (1.5, 0.0, 2.0), "rare finding": (1.5, -2.0, 1.3)}
+
+
+def detector(random: np.random.Generator, n: int, kind: tuple[float, ...]) -> tuple[ScanFindings, ...]:
+    """Scans of which every second one has one to three lesions."""
+    apart, missed, false, alike = kind
+    found = []
+    for number in range(n):
+        own, count = random.normal(0, alike), number % 2 * int(random.integers(1, 4))
+        scores = [float(random.normal(apart, 1) + own) if random.random() >= missed else None for _ in range(count)]
+        other = (random.normal(0, 1, random.poisson(false * random.gamma(2, 0.5))) + own / 2).tolist()
+        found.append(ScanFindings(f"c{number}", f"p{number}", (1.0,) * count, tuple(scores), tuple(other), (1.0,) * len(other)))
+    return tuple(found)
+
+
+def classifier(random: np.random.Generator, n: int, kind: tuple[float, ...]) -> tuple[Rated, ...]:
+    spread, middle, overstated = kind
+    odds = random.normal(middle, spread, n)
+    truth = random.random(n) < 1 / (1 + np.exp(-odds))
+    return tuple(Rated(f"c{i}", f"p{i}", float(1 / (1 + np.exp(-odds[i] * overstated))), bool(truth[i])) for i in range(n))
+
+
+def passes(toml: str, whole: Whole, seed: int) -> bool:
+    return judge(parse(f"[[criterion]]\n{toml}"), Study((), None, None, Groups(), whole), seed=seed).passed
+
+
+def wholes(draws: int) -> Iterator[Found]:
+    """A model that is exactly as good as the threshold, over all cases at once: each pass is a false one."""
+    allowed = false_share(0.025, draws)
+    for truth, spread in ((0.8, 1.0), (0.9, 1.0), (0.95, 1.0), (0.8, 2.0), (0.9, 2.0), (0.95, 2.0)):
+        apart = sqrt(1 + spread**2) * NormalDist().inv_cdf(truth)
+        for with_it, without in ((MINIMUM["auc gate"], MINIMUM["auc gate"]), (30, 100), (100, 30), (100, 100)):
+            random, has = np.random.default_rng(SEED), np.arange(with_it + without) < with_it
+            passed = 0
+            for number in range(draws):
+                scores = random.normal(has * apart, np.where(has, spread, 1.0))
+                rated = tuple(Rated(f"c{i}", f"p{i}", float(one), bool(there)) for i, (one, there) in enumerate(zip(scores, has, strict=True)))
+                passed += passes(f"metric = 'auc'\nat_least = {truth}", Whole(rated=rated), number)
+            yield Found("gate on an AUC, false passes", f"AUC {truth}, spread of those with it {spread:g}", f"{with_it} + {without}",
+                        passed / draws, *allowed)
+    for name, kind in DETECTORS.items():
+        truth = froc(detector(np.random.default_rng(SEED), 40_000, kind), rates=(1.0,)).at_rates[0]
+        for n in (2 * MINIMUM["froc gate"], 100):
+            random = np.random.default_rng(SEED + 1)
+            toml = f"metric = 'froc_sensitivity'\nfalse_positives = 1\nat_least = {truth}"
+            passed = sum(passes(toml, Whole(detector(random, n, kind)), number) for number in range(draws))
+            yield Found("gate on FROC at 1 per scan, false passes", f"{name}, sensitivity {truth:.3f}", str(n), passed / draws, *allowed)
+    for name, kind in CLASSIFIERS.items():
+        many = classifier(np.random.default_rng(SEED), 200_000, kind)
+        whole = calibration([one.value for one in many], [one.truth for one in many])
+        for metric, limit in (("brier", whole.brier), ("ece", whole.ece)):
+            for n in (MINIMUM[f"{metric} gate"], 100) if metric == "brier" or limit > 0.02 else ():
+                random = np.random.default_rng(SEED + 1)
+                passed = sum(passes(f"metric = '{metric}'\nat_most = {limit}", Whole(rated=classifier(random, n, kind)), number)
+                             for number in range(draws))
+                yield Found(f"gate on {metric}, false passes", f"{name}, {limit:.3f}", str(n), passed / draws, *allowed)
+
+
+FAMILIES = {family.__name__: family for family in (shares, means, areas, tests, gates, wholes)}
 
 if __name__ == "__main__":
     sys.stdout.write("| what | simulated | n | found | allowed |\n|---|---|---|---|---|\n")

@@ -151,3 +151,14 @@ def test_doubts_are_shown_by_label():
     assert "wall: one patient makes more than half of the spread" in page
     assert "&lt;b&gt;: 4 patients: below 50" in page
     assert study.doubts_of(rows(*np.linspace(0.5, 0.9, 60)), metric="dice")._repr_html_() == ""
+
+
+def test_reasons_of_failures_by_case_for_any_kind_of_answer():
+    told = [scored("a", 1), {"key": "b", "failed": "gap"}, {"findings": {}, "failures": {"model": "no memory", "baseline": "x"}}]
+    tested = [case("a"), case("b"), case("c")]
+    assert study.failures_of(told, "model", tested) == {"b": "gap", "c": "no memory"}
+    assert study.failures_of(told, "baseline", tested) == {"b": "gap", "c": "x"}
+
+
+def test_a_report_shows_every_metric_there_is():
+    assert set(study._SHOWN) == set(METRICS)

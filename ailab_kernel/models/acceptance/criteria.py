@@ -28,6 +28,19 @@
     metric = "dice"
     margin = 0.02
     than = "champion"                   # or "baseline": whatever the report compares with
+
+    [[criterion]]                       # of a detector: sensitivity at so many false positives per scan
+    metric = "froc_sensitivity"
+    false_positives = 1
+    at_least = 0.8
+
+    [[criterion]]                       # of a detector's scans or a classifier's cases: area under the ROC curve
+    metric = "auc"
+    at_least = 0.85
+
+    [[criterion]]                       # of a classifier's probabilities; "ece" is the calibration error
+    metric = "brier"
+    at_most = 0.15
 """
 
 import tomllib
@@ -40,11 +53,12 @@ from ailab_kernel.ground.errors import NameUnclear, WrongUse
 from ailab_kernel.ground.ids import Ref, check_name, sha256
 
 RIVALS = ("baseline", "champion")
+WHOLE = ("auc", "froc_sensitivity", "brier", "ece")   # measured over all cases at once, not label by label
 _MOST_BYTES = 64 << 10
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "metric": str, "label": str, "at_least": (int, float), "at_most": (int, float), "patients": int,
     "share": (int, float), "subgroup": str, "margin": (int, float), "than": str, "title": str, "aliases": list,
-    "dataset": str, "approvals": int, "failures": int, "criterion": list,
+    "dataset": str, "approvals": int, "failures": int, "criterion": list, "false_positives": (int, float),
 }  # fmt: skip
 
 
@@ -66,6 +80,8 @@ class Criterion:
         Attribute in whose every group of enough patients the mean must reach the threshold.
     margin, than
         How much worse than ``baseline`` or ``champion`` the model may be; ``than`` empty is no comparison.
+    false_positives
+        Per scan, of ``froc_sensitivity``.
     """
 
     metric: str
@@ -77,6 +93,7 @@ class Criterion:
     subgroup: str = ""
     margin: float = 0.0
     than: str = ""
+    false_positives: float = 0.0
 
     @property
     def threshold(self) -> float | None:
@@ -92,7 +109,9 @@ class Criterion:
 
     @property
     def kind(self) -> str:
-        """``margin``, ``share``, ``subgroup`` or ``mean``."""
+        """``whole``, ``margin``, ``share``, ``subgroup`` or ``mean``."""
+        if self.metric in WHOLE:
+            return "whole"
         return "margin" if self.than else "share" if self.share else "subgroup" if self.subgroup else "mean"
 
     def met(self, bound: float) -> bool:
@@ -181,6 +200,10 @@ def _criterion(told: Any, where: str) -> Criterion:
         "takes one of share, subgroup and than": one and sum(map(bool, (one.share, one.subgroup, one.than))) > 1,
         "has a margin below 0, a share outside 0 to 1, or fewer than 1 patient":
             one and not (one.margin >= 0 and 0 <= one.share < 1 and one.patients >= 1),
+        "is over all cases at once: label, share, subgroup and than do not go with it":
+            one and one.kind == "whole" and (one.label or one.share or one.subgroup or one.than),
+        "has false_positives (per scan, above 0) where, and only where, the metric is froc_sensitivity":
+            one and (one.metric == "froc_sensitivity") != (one.false_positives > 0),
     }  # fmt: skip
     for fault, holds in faults.items():
         if holds:

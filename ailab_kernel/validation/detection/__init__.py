@@ -1,5 +1,6 @@
 """Lesions found and missed: matched scan by scan, counted over scans with and without lesions, and as a FROC curve."""
 
+from .bounds import sensitivity_bound
 from .counts import (
     CaseCounts,
     LesionCounts,
@@ -17,5 +18,5 @@ from .matching import MatchRule, ScanFindings, failed_scan, match_scan
 __all__ = [
     "RATES", "CaseCounts", "Froc", "LesionCounts", "LesionRow", "Lesions", "MatchRule", "ScanFindings", "case_auc",
     "case_counts", "case_scores", "connected_lesions", "failed_scan", "froc", "given_lesions", "lesion_counts",
-    "lesion_rows", "match_scan",
+    "lesion_rows", "match_scan", "sensitivity_bound",
 ]  # fmt: skip

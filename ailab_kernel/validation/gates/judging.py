@@ -7,7 +7,6 @@ A verdict goes by the end of an interval, never by the figure itself: of a mean 
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor
 
 import numpy as np
 
@@ -26,48 +25,11 @@ from ailab_kernel.validation.statistics import (
 from ailab_kernel.validation.study import CaseScores, goodness, number
 from ailab_kernel.validation.subgroups import ATTRIBUTES, Groups
 
-PASS, FAIL, REFUSED = "pass", "fail", "refused"
-_PLACES = 10**6
+from .verdict import FAIL, PASS, REFUSED, Verdict, verdict_of
+from .whole import MEASURES, Whole, judge_whole, whole_faults
+
 _SHOWN = {PASS: f'<span class="state done">{PASS}</span>', FAIL: f'<span class="state failed">{FAIL}</span>',
           REFUSED: f"<b>{REFUSED}</b>"}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one criterion, for one label and, where it asks so, one subgroup.
-
-    Attributes
-    ----------
-    number
-        Of the criterion in the criteria, from 1; 0 is the number of failed cases.
-    asked
-        The criterion in words.
-    verdict
-        ``pass``, ``fail`` or ``refused``.
-    figure, bound
-        Mean (or share, or gain), and the end of its interval that the limit is held against; None where there is none.
-    limit
-        What was asked.
-    patients
-        How many it was judged on.
-    reason
-        Why it did not pass, and what would help.
-    metric
-        For the format of the figures; empty for shares and counts.
-    kind
-        ``failures``, or that of the criterion.
-    """
-
-    number: int
-    asked: str
-    verdict: str
-    figure: float | None
-    bound: float | None
-    limit: float
-    patients: int
-    reason: str = ""
-    metric: str = ""
-    kind: str = "failures"
 
 
 @dataclass(frozen=True)
@@ -113,12 +75,15 @@ class Study:
         Whether that is the champion of today; None where there is no champion.
     groups
         Of the cases; see `subgroups.groups_of`.
+    whole
+        Findings and probabilities, for what is measured over all cases at once; see `whole_of`.
     """
 
     rows: Sequence[CaseScores]
     rival: Sequence[CaseScores] | None
     rival_is_champion: bool | None
     groups: Groups
+    whole: Whole = Whole()  # noqa: RUF009 - an immutable value
 
 
 @dataclass(frozen=True)
@@ -157,8 +122,8 @@ def check_askable(criteria: Criteria, labels: Sequence[str]) -> None:
     """
     for place, one in enumerate(criteria.criteria, 1):
         kind = METRICS.get(one.metric)
-        wrong = {
-            f"there is no metric {one.metric!r}; there are {', '.join(METRICS)}": kind is None,
+        wrong: dict[str, bool] = whole_faults(one) if one.metric in MEASURES else {
+            f"there is no metric {one.metric!r}; there are {', '.join([*METRICS, *MEASURES])}": kind is None,
             f"the dataset has no label {one.label!r}; it has {', '.join(labels)}":
                 bool(one.label) and one.label not in labels,
             f"{one.metric} has no better side; ask for another": kind is not None and kind.higher_is_better is None,
@@ -180,18 +145,19 @@ def alone(criteria: Criteria) -> Criteria:
 
 def judge(criteria: Criteria, study: Study, *, seed: int) -> Gate:
     """Hold criteria against a study; ``seed`` is that of the bootstrap."""
-    labels = list(dict.fromkeys(row.label for row in study.rows))
-    found = [_failures(criteria, study.rows)]
+    labels = list(dict.fromkeys(row.label for row in study.rows)) or [""]
+    found = [_failures(criteria, study)]
     for place, one in enumerate(criteria.criteria, 1):
-        for label in labels if not one.label else [one.label]:
+        for label in labels if not one.label and one.kind != "whole" else [one.label]:
             judged = _JUDGES[one.kind](one, label, study, seed)
             found += [replace(verdict, number=place, kind=one.kind) for verdict in judged]
     return Gate(criteria, tuple(found))
 
 
-def _failures(criteria: Criteria, rows: Sequence[CaseScores]) -> Verdict:
-    failed, most = len({row.case for row in rows if row.failed}), criteria.failures
-    patients, words = len({row.patient for row in rows}), f"at most {most} failed cases" if most else "no failed case"
+def _failures(criteria: Criteria, study: Study) -> Verdict:
+    failed, most = len({row.case for row in study.rows if row.failed} | study.whole.failed), criteria.failures
+    patients = len({row.patient for row in study.rows} | study.whole.patients)
+    words = f"at most {most} failed cases" if most else "no failed case"
     if failed <= most:
         return Verdict(0, words, PASS, failed, failed, most, patients)
     return Verdict(0, words, FAIL, failed, failed, most, patients, f"{failed} failed: see the failure list")
@@ -258,24 +224,17 @@ def _margin(asked: Criterion, label: str, study: Study, seed: int) -> Iterator[V
     yield _verdict(asked, words, found.difference, None if refused else found.lower, len(set(patients)), refused)
 
 
-_JUDGES = {"mean": _mean, "share": _share, "subgroup": _subgroups, "margin": _margin}
+def _whole(asked: Criterion, _label: str, study: Study, seed: int) -> Iterator[Verdict]:
+    yield judge_whole(asked, study.whole, seed=seed)
+
+
+_JUDGES = {"mean": _mean, "share": _share, "subgroup": _subgroups, "margin": _margin, "whole": _whole}
 
 
 def _verdict(
     asked: Criterion, words: str, figure: float | None, bound: float | None, *more: int | str
 ) -> Verdict:
-    patients, reason = int(more[0]), str(more[1])
-    if bound is None:
-        return Verdict(0, words, REFUSED, figure, None, asked.limit, patients, reason, asked.metric)
-    bound, met = _kept(bound, asked), asked.met(_kept(bound, asked))
-    return Verdict(0, words, PASS if met else FAIL, figure, bound, asked.limit, patients, "" if met else reason,
-                   asked.metric)  # fmt: skip
-
-
-def _kept(bound: float, asked: Criterion) -> float:
-    """The bound to six places, rounded to its bad side: a replay finds the very same."""
-    upwards = asked.at_most is not None and asked.kind in {"mean", "subgroup"}
-    return (ceil(bound * _PLACES) if upwards else floor(bound * _PLACES)) / _PLACES
+    return verdict_of(asked, words, (figure, bound), patients=int(more[0]), reason=str(more[1]))
 
 
 def _hint(asked: Criterion, values: Sequence[float], mean: float) -> str:
@@ -331,6 +290,8 @@ def _row(one: Verdict) -> str:
 def _shown(value: float | None, one: Verdict) -> str:
     if value is None:
         return "–"
+    if one.metric in MEASURES:
+        return f"{value:.3f}"
     if not one.metric:
         return f"{value:.0f}" if one.number == 0 else f"{value * 100:.1f}\N{NO-BREAK SPACE}%"
     return number(value, one.metric)

@@ -9,6 +9,7 @@ from ailab_kernel.validation.plots import BLUE, GREEN, GREY, ORANGE
 from ailab_kernel.validation.subgroups import ATTRIBUTES, Group, Subgroups
 
 from .judging import FAIL, PASS, Gate, Verdict
+from .whole import MEASURES
 
 if TYPE_CHECKING:
     from IPython.display import Image
@@ -74,12 +75,13 @@ def _name(one: Group) -> str:
 def _beyond(one: Verdict, value: float | None) -> float:
     """How far on the good side of the limit."""
     far = float(value or 0.0) - one.limit
-    lower = bool(one.metric) and METRICS[one.metric].higher_is_better is False
+    kind = METRICS.get(one.metric) or MEASURES.get(one.metric)
+    lower = kind is not None and kind.higher_is_better is False
     return -far if lower and one.kind != "margin" else far       # a gain is larger the better, whatever was measured
 
 
 def _unit(one: Verdict) -> str:
-    return METRICS[one.metric].unit if one.metric else ""
+    return METRICS[one.metric].unit if one.metric in METRICS else ""
 
 
 def _figure(rows: Sequence[int]) -> "tuple[Figure, list[Axes]]":

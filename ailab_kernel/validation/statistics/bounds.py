@@ -14,7 +14,7 @@ import numpy as np
 from .means import DRAWS, by_patient
 from .planning import MINIMUM
 
-_STRICTER = 10.0                               # the tail is multiplied by 1 - 10 / patients
+STRICTER = 10.0                                # the tail is multiplied by 1 - 10 / patients
 _FLAT = 1e-9
 _HALF = 0.5
 _ALONE = "one patient makes more than half of the spread: look at the worst cases"
@@ -74,8 +74,40 @@ def mean_bound(
         return Bound(mean, None, len(sums), _NONE.format("too few different values"))
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.where(errors < _FLAT, 0.0, (means - mean) / errors)
-    tail = (1 - level) * (1 - _STRICTER / len(sums))
+    tail = (1 - level) * (1 - STRICTER / len(sums))
     return Bound(mean, mean - float(np.quantile(scores, tail if upper else 1 - tail)) * error, len(sums))
+
+
+def ece_bound(
+    probabilities: Sequence[float], truth: Sequence[bool], *, seed: int, bins: int = 10, level: float = 0.975
+) -> Bound:  # fmt: skip
+    """Return the expected calibration error over bins of equal width, with its one-sided upper bound.
+
+    The bound is the quantile of the bootstrap. Both the error and its draws are biased upwards (chance alone moves a
+    bin's share from its probability), which makes the bound strict: of few cases, very strict.
+
+    Parameters
+    ----------
+    probabilities, truth
+        One a patient; see `calibration.calibration`.
+    seed
+        Of the draws.
+    bins
+        How many bins of equal width.
+    level
+        One-sided coverage wished for.
+    """
+    values, found = np.asarray(probabilities, float), np.asarray(truth, float)
+    number = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], values)
+    gaps = np.zeros((len(values), bins))
+    gaps[np.arange(len(values)), number] = values - found
+    error = float(np.abs(gaps.sum(axis=0)).sum() / len(values))
+    least = MINIMUM["ece gate"]
+    if len(values) < least:
+        return Bound(error, None, len(values), f"{len(values)} patients, at least {least} are needed")
+    share = np.full(len(values), 1 / len(values))
+    drawn = np.random.default_rng(seed).multinomial(len(values), share, DRAWS) @ gaps
+    return Bound(error, float(np.quantile(np.abs(drawn).sum(axis=1) / len(values), level)), len(values))
 
 
 def outliers(values: Sequence[float], patients: Sequence[str]) -> tuple[str, ...]:

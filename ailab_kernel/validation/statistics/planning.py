@@ -11,7 +11,8 @@ _MOST = 100_000
 # Fewest patients (of each class, for areas) from which a method was right as often as it says, in simulated studies
 # (tests/validation/test_coverage.py, docs/validation.md). Exact methods need none.
 MINIMUM: Mapping[str, int] = MappingProxyType(
-    {"mean": 50, "mean gate": 20, "share": 75, "share gate": 1, "auc": 30, "auc difference": 50}
+    {"mean": 50, "mean gate": 20, "share": 75, "share gate": 1, "auc": 30, "auc difference": 50, "auc gate": 30,
+     "froc gate": 30, "brier gate": 50, "ece gate": 50}
 )
 
 

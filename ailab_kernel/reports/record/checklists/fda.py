@@ -1,0 +1,73 @@
+"""A performance summary after the topics of FDA's draft guidance of 7 January 2025.
+
+"Artificial Intelligence-Enabled Device Software Functions: Lifecycle Management and Marketing Submission
+Recommendations". The guidance numbers no items: the numbers are our own.
+"""
+
+from .items import Checklist, Item
+
+FDA_2025 = Checklist(
+    "Performance summary",
+    ("After the topics of FDA's draft guidance on AI-enabled device software functions (7 January 2025). The "
+     "guidance numbers no items: the numbers are ours. AI-LAB is no medical device, and this table is no "
+     "submission."),
+    (
+        Item("P1", "Device: name and version", where="At a glance",
+             answer=("{model}, {model_digest}.",)),
+        Item("P2", "Intended use, users, environment", where="Intended use",
+             answer=("{intended}",),
+             site="users, environment and indications"),
+        Item("P3", "That AI is used, inputs and outputs", where="Model card",
+             answer=("{network}. Input: {inputs}. Output: {outputs}.",)),
+        Item("P4", "How far it is automatic", where="Intended use",
+             answer=("It proposes; AI-LAB stores the result as that of a program which nobody has looked at.",),
+             site="who confirms it"),
+        Item("P5", "Locked or learning", where="end of the page",
+             answer=("Locked: another weight is another version with another digest.",)),
+        Item("P6", "Development data", where="Model card",
+             answer=("{training}",),
+             site="population and sites, for models from elsewhere"),
+        Item("P7", "Test data: source, number, independence", where="Data and reference standard",
+             answer=("{dataset}: {cases} cases of {patients} patients. {leakage}",)),
+        Item("P8", "Test data: demography", where="Data and reference standard",
+             answer=("{demography} {unknown}",),
+             site="race and ethnicity, where the law lets them be known",
+             phantom="{demography} Phantoms stand for no population."),
+        Item("P9", "Test data: equipment and acquisition", where="Data and reference standard",
+             answer=("{acquired}",)),
+        Item("P10", "Reference standard and who made it", where="Data and reference standard",
+             answer=("Annotation of {labels}.",
+                     "Drawn by {readers}.",
+                     "Accepted by {reviewers}.",),
+             site="qualification, number of readers per case, adjudication"),
+        Item("P11", "Acceptance criteria, fixed before", where="Acceptance",
+             answer=("{criteria}",)),
+        Item("P12", "Endpoints and statistics", where="What was measured",
+             answer=("{metrics}. {statistics}",)),
+        Item("P13", "Size of the sample", where="Acceptance",
+             answer=("{patients} patients. {size}",)),
+        Item("P14", "Standalone performance", where="Result",
+             answer=("{result}",)),
+        Item("P15", "Performance by group", where="Subgroups",
+             answer=("{subgroups}",)),
+        Item("P16", "Comparison with another device or model", where="Against the base, case by case",
+             answer=("{comparison}",),
+             site="comparison with the standard of care"),
+        Item("P17", "Repeatability", where="end of the page",
+             answer=("ailab report replay runs it again and says whether every figure is the same.",),
+             site="repeat scans of the same patient"),
+        Item("P18", "Failures and worst cases", where="Worst five cases",
+             answer=("{failures}",
+                     "The five worst: {worst}.")),
+        Item("P19", "Performance of people with it",
+             site="a reader study: how people do with and without it"),
+        Item("P20", "Limits and warnings", where="Limits",
+             answer=("The model's card says: {limits}",)),
+        Item("P21", "Watching it in use",
+             site="what is watched, how often, and who stops it (ailab models revoke)"),
+        Item("P22", "Software, cybersecurity", where="end of the page",
+             answer=("{versions}; lock {lock}.",
+                     "Weights are data with a digest; a model that is a program runs behind walls only."),
+             site="the hospital's own assessment"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,120 @@
+"""What a study shows of scores and probabilities: FROC, area under the ROC curve, calibration; nothing without them.
+
+A scored case may hold, beside the figures of its masks, by role of the model:
+
+- ``findings``: a scan's lesions, `detection.ScanFindings` made plain (``dataclasses.asdict``);
+- ``probabilities``: ``{"probability": 0.8, "truth": true}`` of the finding; a probability of null is a case that
+  failed, which counts as the worst.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .calibration import Calibration, calibration
+from .detection import Froc, ScanFindings, case_auc, froc
+from .statistics import Auc, auc
+
+FINDINGS, PROBABILITIES = "findings", "probabilities"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures of scores and probabilities, by the model's name; empty where a study has none.
+
+    Attributes
+    ----------
+    froc, auc, calibration
+        By the model's name.
+    unread
+        Cases of which not even the truth could be read: they are in no figure here, and the table says so.
+    """
+
+    froc: Mapping[str, Froc] = field(default_factory=dict)
+    auc: Mapping[str, Auc] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    unread: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.froc or self.auc or self.calibration)
+
+    def in_words(self, name: str) -> dict[str, str]:
+        """Return title and figure of whatever one model has, as a sentence quotes them."""
+        found = {}
+        if one := self.froc.get(name):
+            found["FROC"] = f"mean sensitivity {one.mean:.3f}, {one.lesions} lesions in {one.scans} scans"
+        if area := self.auc.get(name):
+            found["AUC"] = _area(area)
+        if told := self.calibration.get(name):
+            found["Calibration"] = f"Brier {told.brier:.3f}, error {told.ece:.3f}, {told.n} cases"
+        return found
+
+    def as_metrics(self) -> dict[str, Any]:
+        """Return plain JSON by model, for a replay to reproduce."""
+        names = dict.fromkeys([*self.froc, *self.auc, *self.calibration])
+        return {name: _plain(self, name) for name in names}
+
+    def _repr_html_(self) -> str:
+        parts = [f"<h3>{html.escape(name)}: lesions</h3>{one._repr_html_()}" for name, one in self.froc.items()]
+        rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{_area(one)}</td><td>{one.positives}</td>"
+                       f"<td>{one.negatives}</td></tr>" for name, one in self.auc.items())  # fmt: skip
+        if rows:
+            head = "".join(f"<th>{cell}</th>" for cell in ("model", "AUC (95 % interval)", "with it", "without it"))
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+        parts += [f"<h3>{html.escape(name)}: calibration</h3>{one._repr_html_()}"
+                  for name, one in self.calibration.items()]  # fmt: skip
+        if self.unread:
+            parts.append(f'<p class="failure">{self.unread} cases could not be read at all, so that nobody knows '
+                         "whether they have the finding: they are in none of these figures.</p>")  # fmt: skip
+        return "".join(parts)
+
+
+def scores_of(scored: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Scores:
+    """Return the figures of scores and probabilities that scored cases hold.
+
+    A case of which not even the truth could be read cannot count as wrong; such cases are counted (``unread``).
+
+    Parameters
+    ----------
+    scored
+        What `cases.score_case` gave.
+    names
+        The model's name by role, in the order in which they are to be shown.
+    """
+    found = Scores({}, {}, {}, sum(not (one.get(FINDINGS) or one.get(PROBABILITIES)) for one in scored))
+    for role, name in names.items():
+        scans = [ScanFindings.of(one[FINDINGS][role]) for one in scored if role in one.get(FINDINGS, {})]
+        if any(scan.found for scan in scans):
+            found = _with(found, "froc", {name: froc(scans)})
+            if any(not scan.found for scan in scans):
+                found = _with(found, "auc", {name: case_auc(scans)})
+        given = [one[PROBABILITIES][role] for one in scored if role in one.get(PROBABILITIES, {})]
+        truth = [bool(one["truth"]) for one in given]
+        if given:
+            values = [float(not one["truth"]) if one["probability"] is None else float(one["probability"])
+                      for one in given]  # fmt: skip
+            found = _with(found, "calibration", {name: calibration(values, truth)})
+            if len(set(truth)) > 1:
+                found = _with(found, "auc", {name: auc(values, truth)})
+    return found
+
+
+def _with(found: Scores, kind: str, more: Mapping[str, Any]) -> Scores:
+    return Scores(**{**vars(found), kind: {**getattr(found, kind), **more}})
+
+
+def _area(one: Auc) -> str:
+    return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+
+
+def _plain(found: Scores, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if one := found.froc.get(name):
+        at = {f"{rate:g}": round(value, 6) for rate, value in zip(one.rates, one.at_rates, strict=True)}
+        told["froc"] = {"at": at, "mean": round(one.mean, 6), "lesions": one.lesions, "scans": one.scans}
+    if area := found.auc.get(name):
+        told["auc"] = {key: round(getattr(area, key), 6) for key in ("value", "low", "high")}
+    if curve := found.calibration.get(name):
+        told["calibration"] = {key: round(getattr(curve, key), 6) for key in ("brier", "ece", "ece_mass")}
+    return told
