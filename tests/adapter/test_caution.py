@@ -6,10 +6,11 @@ import time
 import pytest
 
 from ailab_kernel.adapter.ledger import Worklist
+from ailab_kernel.adapter.looking import Caution, Dispatcher
 from ailab_kernel.adapter.place import inbox_of
 from ailab_kernel.adapter.rules import read_plan
-from ailab_kernel.adapter.running import Courier, Dispatcher, again, check
-from ailab_kernel.adapter.running.caution import Caution
+from ailab_kernel.adapter.running import Courier, check
+from ailab_kernel.adapter.working import again
 from ailab_kernel.ground.errors import SettingsError
 from tests.adapter.listening import hl7
 from tests.adapter.receiving import ROOT, image
@@ -44,10 +45,19 @@ def looked(inbox, lab, plan):
     """One look with caution: what was queued, and the study's work as it stands then."""
     queued = []
     caution = Caution(inbox, plan, queued.append, lab.catalog.audit)
-    for _ in range(2):
-        Dispatcher(inbox, plan, caution).look(time.time() + 31)
+    dispatcher = Dispatcher(inbox, plan, caution)
+    dispatcher.look(time.time() + 31)
+    eventually(lambda: not Worklist(inbox.ledger).unlooked(), lambda: dispatcher.look(time.time() + 31))
     (work,) = Worklist(inbox.ledger).all()
     return queued, work
+
+
+def eventually(what, do):
+    end = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+        do()
 
 
 def asked(lab):

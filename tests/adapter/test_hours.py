@@ -9,8 +9,7 @@ import pytest
 from ailab_kernel.adapter.ledger import Ledger, Work, Worklist
 from ailab_kernel.adapter.place import inbox_of
 from ailab_kernel.adapter.rules import Hours, read_plan
-from ailab_kernel.adapter.running import run_work, worker
-from ailab_kernel.adapter.running.pressing import Gate
+from ailab_kernel.adapter.working import Gate, run_work, worker
 from ailab_kernel.ground.errors import SettingsError
 from ailab_kernel.workspace import open_workspace
 from tests.adapter.receiving import image

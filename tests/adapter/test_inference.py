@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ailab_kernel.adapter.ledger import Outbox, Requests, Worklist
-from ailab_kernel.adapter.running import Courier, worker
-from ailab_kernel.adapter.running.errands import Errands
-from ailab_kernel.adapter.running.worker import run_work
+from ailab_kernel.adapter.looking import Errands
+from ailab_kernel.adapter.running import Courier
+from ailab_kernel.adapter.working import run_work, worker
 from ailab_kernel.archives.archive import open_archive
 from ailab_kernel.datasets.phantoms import make_objects
 from tests.adapter.receiving import ROOT, dcmtk, files, image

@@ -176,10 +176,12 @@ def test_the_silent_make_room(tmp_path):
     import socket
 
     with door(tmp_path, limits=Limits(request_s=3)) as here:
+        before = threading.active_count()
         silent = [socket.create_connection(("127.0.0.1", here.port)) for _ in range(300)]
         start = time.monotonic()
         assert "Success" in dcmtk("echoscu", here.port)
         assert time.monotonic() - start < 1
+        assert threading.active_count() - before < 10    # who says nothing has no thread
         for one in silent:
             one.settimeout(20)
             with contextlib.suppress(ConnectionResetError):

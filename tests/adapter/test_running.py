@@ -9,11 +9,13 @@ import pytest
 
 from ailab_kernel.adapter.ledger import Delivery, Ledger, Outbox, Work, Worklist
 from ailab_kernel.adapter.ledger.deliveries import wait_s
+from ailab_kernel.adapter.looking import Dispatcher
 from ailab_kernel.adapter.place import inbox_of
 from ailab_kernel.adapter.receive import Caller, Callers, Inbox, Place, Receiver
 from ailab_kernel.adapter.receive.inbox import Label
 from ailab_kernel.adapter.rules import Destination, read_plan
-from ailab_kernel.adapter.running import Courier, Dispatcher, run_work, worker
+from ailab_kernel.adapter.running import Courier, Notary
+from ailab_kernel.adapter.working import run_work, worker
 from ailab_kernel.archives.archive import open_archive
 from ailab_kernel.ground.errors import JobError, WrongUse
 from ailab_kernel.workspace import open_workspace
@@ -226,6 +228,24 @@ def test_what_is_refused_for_good_is_failed_and_can_be_sent_again(tmp_path):
     ledger.close()
 
 
+def test_a_destination_that_cannot_be_opened_keeps_no_other_from_ending(tmp_path):
+    """A folder that is a file, and a result that is gone: told, tried a few times, and failed; the other one is done."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    (tmp_path / "file").write_text("no folder")
+    path, = files(tmp_path / "out", image(1))
+    outbox, worklist, now = Outbox(ledger), Worklist(ledger), time.time()
+    for work, names, result in (("a", ["file"], path), ("b", ["near"], path), ("c", ["near"], tmp_path / "gone.dcm")):
+        worklist.offer(Work(work, "1", "r", "delivering", "", now, now, now + 9e9))
+        outbox.put(work, [(f"{ROOT}.1.1.1", result)], names)
+    courier = Courier(ledger, (Destination("near", f"folder:{tmp_path / 'near'}"),
+                               Destination("file", f"folder:{tmp_path / 'file'}")))  # fmt: skip
+    for number in range(5):
+        courier.round(now + 1000 * number)
+    assert {one.id: one.state for one in worklist.all()} == {"a": "failed", "b": "done", "c": "failed"}
+    assert "needs a folder" in worklist.get("a").reason
+    ledger.close()
+
+
 def test_waits_double_up_to_a_quarter_of_an_hour():
     assert [wait_s(number) for number in (1, 2, 3, 20)] == [2, 4, 8, 900]
 
@@ -241,10 +261,21 @@ def test_a_state_follows_only_what_it_may(tmp_path):
     ledger.close()
 
 
+def test_a_request_for_storage_commitment_of_empty_items_is_not_read(tmp_path):
+    import resource
+
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    items = b"\x08\x00\x99\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 131_000 + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    with Inbox(tmp_path / "inbox", ledger) as inbox:
+        notary = Notary(inbox, Callers(AE, (Caller("ORTHANC", reply="127.0.0.1:9"),)))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert notary.take(items, "1.2.840.10008.1.2.1", "ORTHANC") == 0x0110
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+    ledger.close()
+
+
 def test_storage_commitment_asked_by_orthanc(tmp_path):
     """Orthanc asks, is called back, and shows what it was told: kept, unknown, another class, changed on the disk."""
-    from ailab_kernel.adapter.running.notary import Notary
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with orthanc(tmp_path / "orthanc", destinations={AE: port}, settings={"DicomAet": "ORTHANC"}) as pacs:

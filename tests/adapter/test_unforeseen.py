@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from ailab_kernel.adapter.ledger import Outbox, Worklist
+from ailab_kernel.adapter.looking import Listed
 from ailab_kernel.adapter.place import inbox_of
 from ailab_kernel.adapter.rules import Destination
-from ailab_kernel.adapter.running import Courier, run_work, submit, worker
-from ailab_kernel.adapter.running.counting import Listed
-from ailab_kernel.adapter.running.overseer import Overseer
-from ailab_kernel.adapter.running.worker import job_of, jobs_of
+from ailab_kernel.adapter.running import Courier
+from ailab_kernel.adapter.working import Overseer, jobs_of, run_work, submit, worker
+from ailab_kernel.adapter.working.worker import job_of
 from ailab_kernel.archives.archive import open_archive
 from ailab_kernel.ground.errors import JobError
 from tests.adapter.receiving import ROOT, image
@@ -101,11 +101,19 @@ def test_the_archives_count_is_that_of_the_images(tmp_path):
     far = f"folder:{tmp_path / 'far'}"
     listed = Listed((Destination("ris", "mllp://127.0.0.1:9"), Destination("away", "dicomweb+http://127.0.0.1:9/dicom-web"),
                      Destination("pacs", far)))
-    assert listed(f"{ROOT}.1") is None
+    assert counted(listed) is None
     open_archive(far).store([image(1), image(2), image(9, Modality="SEG", SeriesInstanceUID=f"{ROOT}.5")])
     assert listed(f"{ROOT}.1") is None         # an answer is good for a while
-    assert Listed(listed.destinations)(f"{ROOT}.1") == 2
+    assert counted(Listed(listed.destinations)) == 2
 
+
+def counted(listed):
+    """What is answered in the end."""
+    end = time.monotonic() + 30
+    while f"{ROOT}.1" not in listed._known and time.monotonic() < end:
+        listed(f"{ROOT}.1")
+        time.sleep(0.02)
+    return listed(f"{ROOT}.1")
 
 
 def test_a_study_whose_file_is_gone_is_failed_and_keeps_no_other_waiting(lab, tmp_path):

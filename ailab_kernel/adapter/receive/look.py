@@ -1,22 +1,17 @@
 """What a received data set says that it is: enough to write it down, and to tell a sender what is wrong with it."""
 
-import threading
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
-from pydicom import dcmread
-
-from ailab_kernel.dicom.parsing import DEFLATED, guarded, read_header
 from ailab_kernel.dicom.scan import scan
 from ailab_kernel.dicom.uids import check_uid
 from ailab_kernel.ground.errors import DicomError
 
 from .message import NOT_UNDERSTOOD, OTHER_CLASS
+from .walk import top_level
 
-_WANTED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")
-_LARGEST_HEADER = 1 << 28                      # of a file that is read whole to be understood
-_ONE_READER = threading.Lock()                 # the filters of warnings are the process's, not the thread's
+_WANTED = {0x00080018: "SOPInstanceUID", 0x00080016: "SOPClassUID", 0x0020000D: "StudyInstanceUID",
+           0x0020000E: "SeriesInstanceUID"}  # fmt: skip
+_LONGEST_UID = 64
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ def look(head: bytes, path: str, *, size: int) -> Seen:
         Of the file, bytes.
     """
     try:
-        values = _plain(head, size) or _read(path, deflated=DEFLATED.encode() in head[:400])
+        values = _plain(head, size) or _read(path)
         uid, sop_class, study_uid, series_uid = (check_uid(value) for value in values)
     except DicomError as error:
         return Seen(misfit=Misfit(NOT_UNDERSTOOD, str(error)))
@@ -67,15 +62,15 @@ def look(head: bytes, path: str, *, size: int) -> Seen:
 def _plain(head: bytes, size: int) -> tuple[str, ...] | None:
     found = scan(head, size)
     try:
-        return tuple(found.text(keyword) for keyword in _WANTED) if found else None
+        return tuple(found.text(keyword) for keyword in _WANTED.values()) if found else None
     except ValueError:
         return None
 
 
-def _read(path: str, *, deflated: bool) -> tuple[str, ...]:
-    """By pydicom: any transfer syntax, any order; a bomb is bounded by `dicom.parsing`."""
-    with _ONE_READER, guarded("data set"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")        # pydicom comments on odd elements; what matters is whether it can read
-        ds = read_header(Path(path), max_bytes=_LARGEST_HEADER) if deflated else dcmread(
-            path, defer_size=4096, specific_tags=list(_WANTED))  # fmt: skip
-        return tuple(str(ds.get(keyword, "")) for keyword in _WANTED)
+def _read(path: str) -> tuple[str, ...]:
+    """Any transfer syntax, any order, whatever a stranger put into it (`walk`)."""
+    found = dict.fromkeys(_WANTED, b"")
+    for one in top_level(path, longest=_LONGEST_UID):
+        if one.tag in found:
+            found[one.tag] = one.value or b""
+    return tuple(value.rstrip(b"\0 ").decode("ascii", "replace") for value in found.values())

@@ -11,7 +11,7 @@ from ailab_kernel.ground.errors import ProtocolBroken
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 HEAD = 6                                       # type, reserved, length (big endian)
-LONGEST_REQUEST = 1 << 20                      # 128 contexts with every transfer syntax there is take a fifth of it
+LONGEST_REQUEST = 1 << 18                      # 128 contexts with every transfer syntax there is fit
 APPLICATION = "1.2.840.10008.3.1.1.1"
 # Sub-items of a request and of its answer (PS3.8 9.3.2, PS3.7 annex D.3.3).
 _APPLICATION, _PROPOSED, _ACCEPTED, _USER = 0x10, 0x20, 0x21, 0x50

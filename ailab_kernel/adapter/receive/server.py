@@ -1,8 +1,10 @@
-"""The listening socket: a thread an association, bounded in number; who says nothing makes room for who does."""
+"""The listening socket: a thread for each peer that speaks, bounded in number; who says nothing makes room."""
 
+import selectors
 import socket
 import ssl
 import threading
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from .stream import Stream
 
 _STACK_BYTES = 512 << 10
 _MOST_OPENING = 256                            # connected, and no association yet
+_LOOK_S = 1.0                                  # how often who has said nothing for too long is looked for
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Receiver:
         self._place, self._inbox, self._callers, self._limits = place, inbox, callers, limits or Limits()
         self._commit, self._refusals = commit, refusals
         self._opening: OrderedDict[socket.socket, None] = OrderedDict()
+        self._silent: dict[socket.socket, tuple[str, float]] = {}      # of those who has said nothing, since when
+        self._ready = selectors.DefaultSelector()
         self._open: set[Association] = set()
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -104,16 +109,45 @@ class Receiver:
 
     def _accept(self) -> None:
         threading.stack_size(_STACK_BYTES)
-        while not self._closing:
-            try:
-                sock, (address, *_) = self._socket.accept()
-                if self._callers.may_connect(address):
-                    self._begin(self._secured(sock), address)
-                else:
-                    _hang_up(sock)
-                    self._refused(address, STRANGER)
-            except OSError:                    # closed, out of descriptors, or the peer is gone already
-                continue
+        with self._ready:
+            self._ready.register(self._socket, selectors.EVENT_READ)
+            while not self._closing:
+                spoke = [key.fileobj for key, _ in self._ready.select(_LOOK_S)]
+                for sock in spoke:
+                    if sock is self._socket:
+                        self._let_in()
+                    elif sock in self._silent:             # else it has made room meanwhile
+                        self._begin(sock)
+                early = time.monotonic() - self._limits.request_s
+                for sock in [one for one, (_, since) in self._silent.items() if since < early]:
+                    self._forget(sock)
+
+    def _let_in(self) -> None:
+        """Take a connection; it gets a thread when it says something."""
+        try:
+            sock, (address, *_) = self._socket.accept()
+            if not self._callers.may_connect(address):
+                _hang_up(sock)
+                self._refused(address, STRANGER)
+                return
+            sock = self._secured(sock)
+        except OSError:                        # closed, out of descriptors, or the peer is gone already
+            return
+        with self._lock:
+            oldest = next(iter(self._opening)) if len(self._opening) >= _MOST_OPENING else None
+            self._opening[sock] = None
+        if oldest:
+            self._forget(oldest)
+        self._silent[sock] = (address, time.monotonic())
+        self._ready.register(sock, selectors.EVENT_READ)
+
+    def _forget(self, sock: socket.socket) -> None:
+        """Hang up on a peer that has no association."""
+        if self._silent.pop(sock, None):
+            self._ready.unregister(sock)
+        with self._lock:
+            self._opening.pop(sock, None)
+        _hang_up(sock)
 
     def _secured(self, sock: socket.socket) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -121,13 +155,12 @@ class Receiver:
         tls = self._place.tls
         return tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) if tls else sock
 
-    def _begin(self, sock: socket.socket, address: str) -> None:
-        """Give a connected peer a thread; when too many say nothing, the one that did so longest goes."""
+    def _begin(self, sock: socket.socket) -> None:
+        """Give a peer that speaks a thread."""
+        address, _ = self._silent.pop(sock)
+        self._ready.unregister(sock)
         thread = threading.Thread(target=self._serve, args=(sock, address), daemon=True)
         with self._lock:
-            if len(self._opening) >= _MOST_OPENING:
-                _hang_up(self._opening.popitem(last=False)[0])
-            self._opening[sock] = None
             self._threads.add(thread)
         thread.start()
 

@@ -1,5 +1,6 @@
 """Bytes of a socket through one buffer of fixed size: what comes in pieces is read in pieces as large as they come."""
 
+import mmap
 import socket
 from collections.abc import Iterator
 
@@ -19,15 +20,13 @@ class Stream:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._buffer = bytearray(4096)         # a socket that says nothing costs no more
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(4096))         # a socket that says little costs no more
         self._start = self._end = 0
 
     def grow(self) -> None:
         """Take the whole buffer: the peer is one that may send."""
         kept = bytes(self._view[self._start:self._end])
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(mmap.mmap(-1, _BUFFER))  # memory only as far as it is used; a bytearray is filled
         self._view[:len(kept)] = kept
         self._start, self._end = 0, len(kept)
 

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_has_tag
+from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 
 from ailab_kernel.adapter.ledger import KEPT, Arrival
 from ailab_kernel.adapter.receive import Inbox
+from ailab_kernel.adapter.receive.walk import form_of, syntax_of, top_level
 from ailab_kernel.dicom.parsing import guarded
 
 _LONGEST = 1024                                # bytes of a value: what is longer is no matter for rules
@@ -83,19 +87,24 @@ def facts_of(inbox: Inbox, study_uid: str) -> StudyFacts | None:
 
 
 def _series(inbox: Inbox, uid: str, came: Sequence[Arrival]) -> SeriesFacts:
-    return SeriesFacts(uid, tuple(one.content for one in came), values_of(inbox.path(came[0].content)))
+    return SeriesFacts(uid, tuple(one.content for one in came), _kept_values(inbox.path(came[0].content)))
+
+
+@lru_cache(maxsize=256)
+def _kept_values(path: Path) -> dict[str, tuple[str, ...]]:
+    """As `values_of`, of a file whose name is its digest: a series that grows is read once."""
+    return values_of(path)
 
 
 def values_of(path: Path) -> dict[str, tuple[str, ...]]:
     """Return the attributes of a file's top level by keyword, as text; empty, binary and long ones are left out."""
     with guarded("header"):
-        ds = dcmread(path, stop_before_pixels=True, defer_size=_LONGEST)
-        return {element.keyword: texts for element in _short(ds) if (texts := _texts(element.value))}
-
-
-def _short(ds: Dataset) -> list:
-    tags = [tag for tag, raw in ds.items() if getattr(raw, "length", 0) <= _LONGEST]
-    return [element for tag in tags if (element := ds[tag]).keyword and element.VR not in ("SQ", "OB", "OW", "UN")]
+        short = {one.tag: one.head + one.value for one in top_level(path, longest=_LONGEST)
+                 if one.value is not None and dictionary_has_tag(one.tag)}  # fmt: skip
+        form = form_of(syntax_of(path))
+        ds = read_dataset(BytesIO(b"".join(short[tag] for tag in sorted(short))), form.implicit, form.order == "<")
+        told = [element for element in ds if element.keyword and element.VR not in ("SQ", "OB", "OW", "UN")]
+        return {element.keyword: texts for element in told if (texts := _texts(element.value))}
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -77,6 +77,8 @@ class Rule:
         Names of the destinations of its results.
     minutes
         Until it must have ended; then it is held, and says so.
+    memory_gb
+        What it may use of memory before it is ended; 0: three quarters of the machine's.
     hold_when
         Codes or names by kind: where one of them is known of the patient, a person looks before it runs.
     """
@@ -91,6 +93,7 @@ class Rule:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     send: tuple[str, ...] = ()
     minutes: float = 60.0
+    memory_gb: float = 0.0
     hold_when: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -153,6 +156,7 @@ class _RuleTable(_Strict):
     parameters: dict[str, Any] = {}
     send: tuple[str, ...] = ()
     minutes: Annotated[float, Field(gt=0)] = 60.0
+    memory_gb: Annotated[float, Field(ge=0)] = 0.0
     hold_when: dict[Kind, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
 
 
@@ -278,7 +282,7 @@ def _hub(table: _HubTable | None) -> HubDoor | None:
     return HubDoor(**table.model_dump() | {"api": table.api or f"{table.url}/hub/api"}) if table else None
 
 
-_AS_TOLD = ("run", "choose", "priority", "parameters", "send", "minutes", "hold_when")
+_AS_TOLD = ("run", "choose", "priority", "parameters", "send", "minutes", "memory_gb", "hold_when")
 
 
 def _rule(path: Path, table: _RuleTable) -> Rule:

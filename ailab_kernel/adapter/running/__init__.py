@@ -1,9 +1,10 @@
-"""From a study to its results at every destination: look, run, deliver; each step again after a kill, each once."""
+"""An adapter that is open: every door, the rounds that look, deliver and vouch, and the workers it keeps alive."""
+
+from ailab_kernel.adapter.working import again
 
 from .courier import Courier
-from .dispatcher import Dispatcher
+from .notary import Notary
 from .ready import check
 from .serving import Adapter
-from .worker import again, run_work, submit
 
-__all__ = ["Adapter", "Courier", "Dispatcher", "again", "check", "run_work", "submit"]
+__all__ = ["Adapter", "Courier", "Notary", "again", "check"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import OperationalError
 
 from ailab_kernel.adapter.ledger import Delivery, Ledger, Outbox, Worklist
 from ailab_kernel.adapter.ledger.deliveries import CONFIRMED, DEAD, PENDING
@@ -16,7 +17,7 @@ from ailab_kernel.adapter.rules import Destination
 from ailab_kernel.adapter.telling import Report, tell
 from ailab_kernel.archives.archive import open_archive
 from ailab_kernel.dicom.parsing import read_dataset
-from ailab_kernel.ground.errors import ArchiveError, ArchiveUnreachable, SettingsError
+from ailab_kernel.ground.errors import ArchiveError, ArchiveUnreachable, DicomError, SettingsError
 
 _TRIES = 5                                     # of what a destination refuses; one that is away is tried on and on
 
@@ -41,11 +42,13 @@ class Courier:
         if not self.destinations:
             return 0
         with ThreadPoolExecutor(len(self.destinations)) as pool:
-            confirmed = sum(pool.map(lambda one: self._deliver(one, now), self.destinations))
-        self._settle()
+            confirmed = sum(pool.map(lambda one: self.deliver(one, now), self.destinations))
+        self.settle()
         return confirmed
 
-    def _deliver(self, destination: Destination, now: float) -> int:
+    def deliver(self, destination: Destination, now: float | None = None) -> int:
+        """Try what is due for one destination and return how much was confirmed; the others are not asked."""
+        now = time.time() if now is None else now
         outbox, worklist = Outbox(self.ledger), Worklist(self.ledger)
         due = outbox.due(destination.name, now)
         by_work = {work: [one for one in due if one.work == work] for work in dict.fromkeys(one.work for one in due)
@@ -60,7 +63,8 @@ class Courier:
                 confirmed += state == CONFIRMED
         return confirmed
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """End the work whose results are all confirmed, or cannot be delivered."""
         worklist, outbox = Worklist(self.ledger), Outbox(self.ledger)
         for work in (one for state in ("delivering", "held") for one in worklist.all(state=state) if one.may_leave):
             parcels = outbox.all(work=work.id)
@@ -80,8 +84,11 @@ def _sent(destination: Destination, parcel: list[Delivery]) -> dict[str, tuple[s
         done = open_archive(destination.url).store(datasets)
     except ArchiveUnreachable as error:
         return {one.uid: (str(error), False) for one in parcel}
-    except ArchiveError as error:
+    except (DicomError, SettingsError) as error:
         return {one.uid: (str(error), True) for one in parcel}
+    except ArchiveError as error:
+        # A folder on a full or read-only disk is away, too: it refuses nothing.
+        return {one.uid: (str(error), not isinstance(error.__cause__, (OSError, OperationalError))) for one in parcel}
     return {one.what: (one.reason, True) for one in done.refused}
 
 

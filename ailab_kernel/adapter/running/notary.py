@@ -24,6 +24,7 @@ from ailab_kernel.dicom.part10 import file_head
 from ailab_kernel.ground.errors import AilabError, DicomError
 
 _INSTANCE = "1.2.840.10008.1.20.1.1"           # Storage Commitment Push Model SOP Instance (PS3.4 J.3.5)
+_ITEMS, _LEAST_BYTES = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"), 40    # an item names a class and an instance
 _ALL, _SOME = 1, 2                             # Event Type ID (PS3.4 table J.3-2)
 _ABSENT, _OTHER_CLASS, _UNABLE = 0x0112, 0x0119, 0x0110         # Failure Reason (0008,1197), PS3.4 J.3.3.1.1
 
@@ -43,8 +44,8 @@ class Notary:
 
     def take(self, data: bytes, syntax: str, caller: str) -> int:
         """Write a request down and return the status for the one who asks (N-ACTION)."""
-        if self._reply(caller) is None:
-            return FAILED
+        if self._reply(caller) is None or any(data.count(item) * _LEAST_BYTES > len(data) for item in _ITEMS):
+            return FAILED                      # of empty items pydicom makes a thousand times their bytes
         try:
             with guarded("storage commitment"):
                 ds = dcmread(BytesIO(file_head(COMMITMENT, _INSTANCE, syntax=syntax) + data))

@@ -1,11 +1,11 @@
-"""``python -m ailab_kernel.adapter.running HOME NAME PLAN``: a worker, until its standard input ends."""
+"""``python -m ailab_kernel.adapter.working HOME NAME PLAN``: a worker, until its standard input ends."""
 
 import os
 import sys
 import threading
 from pathlib import Path
 
-from ailab_kernel.adapter.running.worker import jobs_of, warm
+from ailab_kernel.adapter.working.worker import jobs_of, warm
 from ailab_kernel.workspace import open_workspace
 
 

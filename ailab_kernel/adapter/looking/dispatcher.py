@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ailab_kernel.adapter.ledger import Work, Worklist
 from ailab_kernel.adapter.ledger.work import work_id
@@ -20,7 +20,7 @@ class Dispatcher:
     Attributes
     ----------
     submit
-        Queues a piece of work; again, it changes nothing.
+        Queues a piece of work; again, it changes nothing. False: it could not yet, the study is looked at again.
     listed
         How many instances the archive lists for a study; None where it does not say.
     audit
@@ -29,9 +29,10 @@ class Dispatcher:
 
     inbox: Inbox
     plan: Plan
-    submit: Callable[[Work], None]
+    submit: Callable[[Work], bool | None]
     listed: Callable[[str], int | None] = lambda _: None
     audit: Callable[..., object] = lambda *_, **__: None
+    _facts: dict[str, tuple[int, StudyFacts | None]] = field(default_factory=dict, repr=False)
 
     def look(self, now: float | None = None) -> list[Work]:
         """Look at every study that needs it and return the work that came of it."""
@@ -39,25 +40,36 @@ class Dispatcher:
         worklist, made = Worklist(self.inbox.ledger), list[Work]()
         for study_uid, kept in worklist.unlooked():
             try:
-                facts = facts_of(self.inbox, study_uid)
+                facts = self._facts_of(study_uid, kept)
             except DicomError as error:        # a file that is gone must not keep other studies waiting
                 made.append(worklist.offer(self._none(study_uid, now, state="failed", reason=str(error))))
-                worklist.settled(study_uid, kept=kept)
+                self._settled(study_uid, kept)
                 continue
             if facts is None:
                 continue
             found, final = self._judged(facts, now)
             offered = [worklist.offer(one) for one in found]
-            for one in offered:
-                if one.state == "queued":
-                    worklist.supersede(one)
-                    self.submit(one)
-            if final:
+            if all([self._queued(one) for one in offered if one.state == "queued"]) and final:
                 self.audit("adapter.received", study=study_uid, instances=str(kept), sender=facts.sender)
-                worklist.settled(study_uid, kept=kept)
+                self._settled(study_uid, kept)
             made += offered
         worklist.hold_overdue(now)
         return made
+
+    def _facts_of(self, study_uid: str, kept: int) -> StudyFacts | None:
+        """Facts of a study as it stands with so many instances: read when more came, not at every look."""
+        found = self._facts.get(study_uid)
+        if found is None or found[0] != kept:
+            found = self._facts[study_uid] = kept, facts_of(self.inbox, study_uid)
+        return found[1]
+
+    def _queued(self, work: Work) -> bool:
+        Worklist(self.inbox.ledger).supersede(work)
+        return self.submit(work) is not False
+
+    def _settled(self, study_uid: str, kept: int) -> None:
+        self._facts.pop(study_uid, None)
+        Worklist(self.inbox.ledger).settled(study_uid, kept=kept)
 
     def _judged(self, facts: StudyFacts, now: float) -> tuple[list[Work], bool]:
         """Return the work that a study gives as it stands, and whether waiting changes nothing."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from ailab_kernel.adapter.rules import Destination
 from ailab_kernel.archives.archive import open_archive
-from ailab_kernel.ground.errors import ArchiveError
+from ailab_kernel.ground.errors import ArchiveError, SettingsError
+
+from .asking import Asking
 
 _FRESH_S = 10.0
 # What is made of images comes later and belongs to no acquisition.
@@ -17,17 +19,21 @@ class Listed:
     """Asks the first archive among the destinations that knows the study; an answer is good for ten seconds."""
 
     destinations: tuple[Destination, ...]
+    asking: Asking[int | None] = field(default_factory=lambda: Asking(None), repr=False)
     _known: dict[str, tuple[float, int | None]] = field(default_factory=dict)
 
     def __call__(self, study_uid: str) -> int | None:
-        """Return how many instances are listed; None where no archive says."""
+        """Return how many instances are listed; None where no archive says, or none has said yet."""
         now = time.monotonic()
-        asked, count = self._known.get(study_uid, (-_FRESH_S, None))
-        if now - asked >= _FRESH_S:
-            self._known = {uid: one for uid, one in self._known.items() if now - one[0] < _FRESH_S}
-            count = self._ask(study_uid)
-            self._known[study_uid] = (now, count)
-        return count
+        asked, count = self._known.get(study_uid, (now - _FRESH_S, None))
+        if now - asked < _FRESH_S:
+            return count
+        answer = self.asking(study_uid, lambda: self._ask(study_uid))
+        if not answer.done():
+            return None
+        self._known = {uid: one for uid, one in self._known.items() if now - one[0] < _FRESH_S}
+        self._known[study_uid] = (now, answer.result())
+        return answer.result()
 
     def _ask(self, study_uid: str) -> int | None:
         for one in self.destinations:
@@ -36,7 +42,7 @@ class Listed:
             try:
                 found = [series.instances for series in open_archive(one.url).search_series(study_uid)
                          if series.modality not in _DERIVED]  # fmt: skip
-            except ArchiveError:
+            except (ArchiveError, SettingsError):
                 continue
             counts = [count for count in found if count is not None]
             if counts and len(counts) == len(found):

@@ -5,6 +5,7 @@ folder, the inference's record, the results by UID.
 """
 
 import atexit
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -35,13 +36,13 @@ TRIES = 3
 _DEATHS = 1000
 _FAILS = (JobError, NotFound, ArchiveError, DicomError, SettingsError)
 _FIRST_WAIT_S = 1.0
-_PERFORM, _WARM = (f"ailab_kernel.adapter.running.perform:{name}" for name in ("perform", "warm"))
+_PERFORM, _WARM = (f"ailab_kernel.adapter.working.perform:{name}" for name in ("perform", "warm"))
 _WARM_S = 300.0
 
 
 def jobs_of(workspace: Workspace) -> Jobs:
     """Return the lab's queue, as far as it is the adapter's."""
-    return Jobs(workspace.jobs_url, kinds={KIND: "ailab_kernel.adapter.running.worker:run_work"}, tries=_DEATHS)
+    return Jobs(workspace.jobs_url, kinds={KIND: "ailab_kernel.adapter.working.worker:run_work"}, tries=_DEATHS)
 
 
 def submit(workspace: Workspace, plan: Path, work: Work) -> None:
@@ -135,13 +136,19 @@ def _performed(workspace: Workspace, rule: Rule, work: Work, folder: Path, *, tr
     payload = {"home": str(workspace.home), "archive": f"folder:{folder}", "run": rule.run, "work": work.id,
                "parameters": dict(rule.parameters), "series": work.told["series"]}  # fmt: skip
     try:
-        return _child().call(_PERFORM, payload, limits=Limits(seconds=rule.minutes * 60))
+        return _child().call(_PERFORM, payload, limits=Limits(rule.minutes * 60, _memory_bytes(rule)))
     except JobError as error:
         if tried < TRIES and isinstance(error, ChildDied):
             time.sleep(_FIRST_WAIT_S * 2 ** (tried - 1))
             return _performed(workspace, rule, work, folder, tried=tried + 1)
         msg = f"{error}; tried {tried} times" if tried > 1 else str(error)
         raise JobError(msg) from None
+
+
+def _memory_bytes(rule: Rule) -> int:
+    """What a child may use: when it eats a machine's memory, the kernel ends whom it likes."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(rule.memory_gb * (1 << 30)) or machine * 3 // 4
 
 
 @cache

@@ -17,12 +17,12 @@ class Errands:
     Attributes
     ----------
     submit
-        Queues a piece of work; again, it changes nothing.
+        Queues a piece of work; again, it changes nothing. False: it could not yet, come again.
     """
 
     ledger: Ledger
     plan: Plan
-    submit: Callable[[Work], None]
+    submit: Callable[[Work], bool | None]
 
     def round(self, now: float | None = None) -> int:
         """Queue what was asked for and return how many pieces of work that is."""
@@ -30,11 +30,9 @@ class Errands:
         book, worklist = Requests(self.ledger), Worklist(self.ledger)
         for one in book.new():
             work = [worklist.offer(self._work(one, study, now)) for study in one.asked["studies"]]
-            for piece in work:
-                if piece.state == "queued":
-                    self.submit(piece)
-            book.queued(one, [piece.id for piece in work])
-            made += len(work)
+            if all([self.submit(piece) is not False for piece in work if piece.state == "queued"]):
+                book.queued(one, [piece.id for piece in work])
+                made += len(work)
         return made
 
     def _work(self, asked: Request, study: Mapping[str, Any], now: float) -> Work:
