@@ -1,4 +1,4 @@
-"""``ailab report``: list, show, verify and replay what was run."""
+"""``ailab report``: list, show, compare, verify and replay what was run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +7,10 @@ import typer
 
 from .asked import open_lab
 from .exits import Release
-from .show import AsJson, line, lines, show
+from .show import AsJson, line, lines, rows, show
 
-app = typer.Typer(help="List, show, verify and replay reports. Example: ailab report list", no_args_is_help=True)
+app = typer.Typer(help="List, show, compare, verify and replay reports. Example: ailab report list",
+                  no_args_is_help=True)  # fmt: skip
 Id = Annotated[str, typer.Argument(help="A report's id, e.g. validate-1a2b3c4d.")]
 
 
@@ -34,6 +35,27 @@ def show_command(report: Id, as_json: AsJson = False) -> None:
             line(f"  {key}: {value}")
 
     show(body, as_json=as_json, table=_table)
+
+
+@app.command()
+def compare(
+    report: Id,
+    other: Annotated[str, typer.Argument(help="Another one; the difference is this one minus the first.")],
+    *,
+    metric: Annotated[str, typer.Option(help="What is compared, e.g. dice, nsd, hd95.")] = "dice",
+    as_json: AsJson = False,
+) -> None:
+    """Compare two validations, of two models or two datasets. Example: ailab report compare validate-1a validate-2b."""
+    from ailab_kernel.reports.record import compare_reports
+
+    lab = open_lab()
+    found = compare_reports(lab.workspace.catalog, lab.report(report), lab.report(other), metric=metric)
+
+    def _table() -> None:
+        rows(found.table())
+        line(found.note())
+
+    show(found.as_json(), as_json=as_json, table=_table)
 
 
 @app.command()

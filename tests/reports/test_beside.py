@@ -10,6 +10,7 @@ from ailab_kernel.ground.ids import canonical_json, sha256
 from ailab_kernel.ground.store import atomic_write
 from ailab_kernel.reports.record import compare_reports
 from ailab_kernel.reports.report import Report, sealed_files
+from tests.cli.running import ailab
 
 from .test_record import cases, frozen
 
@@ -25,6 +26,7 @@ def validated(workspace, data, values, *, name, label="lung", template="validate
                 "diagonal_mm": 300.0}  # fmt: skip
         atomic_write(folder / "cases" / f"{number:02}.json", canonical_json({"key": case.id, "result": told}))
     atomic_write(folder / "metrics.json", b"{}")
+    atomic_write(folder / "state.json", b'{"state": "done"}')
     manifest = json.dumps({
         "id": name, "template": template, "state": "done", "resolved": {"dataset": data.digest}, "files": sealed_files(folder),
         "notes": {"uses": {"model": {"ref": f"{name}@1", "digest": "0"}, "dataset": {"ref": data.ref, "digest": data.digest}},
@@ -108,3 +110,19 @@ def test_what_cannot_be_compared_is_refused(workspace, datasets):
     case.write_bytes(case.read_bytes().replace(b"0.", b"1.", 1))
     with pytest.raises(SealBroken, match=r"cases/00\.json changed"):
         compare_reports(workspace.catalog, good, edited)
+
+
+def test_the_terminal_shows_the_same(workspace, datasets, monkeypatch, capsys):
+    monkeypatch.setenv("AILAB_HOME", str(workspace.home))
+    here, there = RANDOM.normal(0.90, 0.02, 24), RANDOM.normal(0.80, 0.03, 24)
+    found = compare_reports(workspace.catalog, validated(workspace, datasets[0], here, name="a"),
+                            validated(workspace, datasets[0], there, name="b", phantom=True))  # fmt: skip
+    assert ailab("report", "compare", "a", "b", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["difference"] == pytest.approx(found.rows[0].difference)
+    assert ailab("report", "compare", "a", "b") == 0
+    said = capsys.readouterr().out
+    assert "a@1 on here@1" in said
+    assert "paired on the same cases" in said
+    assert "not clinical value" in said
+    assert ailab("report", "compare", "a", "b", "--metric", "beauty") == 1
+    assert "Traceback" not in capsys.readouterr().err

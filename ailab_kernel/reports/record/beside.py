@@ -8,7 +8,7 @@ with patients in both, neither holds, and there is none.
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -75,15 +75,30 @@ class Beside:
     rows: tuple[Difference, ...]
     phantoms: bool = False
 
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
+
+    def table(self) -> list[dict[str, str]]:
+        """Return a row of text by label, under the heads that a person reads."""
+        return [dict(zip(self._heads(), self._cells(row), strict=True)) for row in self.rows]
+
+    def note(self) -> str:
+        """Return how it was compared, and what phantoms prove."""
+        phantoms = " Phantoms prove plumbing and statistics, not clinical value." if self.phantoms else ""
+        return f"{METRICS[self.metric].title}, {self.how}{phantoms}"
+
     def _repr_html_(self) -> str:
-        kind = METRICS[self.metric]
-        cells = ("label", *self.names, "difference (95 % interval)", "p", "patients")
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in cells)
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self._heads())
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in self._cells(row))}</tr>"
                        for row in self.rows)  # fmt: skip
-        note = " Phantoms prove plumbing and statistics, not clinical value." if self.phantoms else ""
         return (f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-                f'<p class="note">{html.escape(kind.title)}, {html.escape(self.how)}{note}</p>')  # fmt: skip
+                f'<p class="note">{html.escape(self.note())}</p>')  # fmt: skip
+
+    def _heads(self) -> Sequence[str]:
+        names = self.names if self.names[0] != self.names[1] else (f"{name}, {which}" for name, which in zip(
+            self.names, ("first", "second"), strict=True))  # fmt: skip
+        return "label", *names, "difference (95 % interval)", "p", "patients"
 
     def _cells(self, row: Difference) -> Sequence[str]:
         shown = number(row.difference, self.metric, sign="+")
