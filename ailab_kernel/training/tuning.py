@@ -7,7 +7,7 @@ from pathlib import Path
 from ailab_kernel.datasets.dataset import Datasets, DatasetVersion
 from ailab_kernel.ground.errors import TrainingError
 from ailab_kernel.models import Bundle, Models, read_bundle, write_bundle
-from ailab_kernel.recipes import Recipe, find
+from ailab_kernel.recipes import Recipe, bundle_metadata, find
 from ailab_kernel.workspace import Workspace
 
 from .loaders import Sample
@@ -55,7 +55,7 @@ def keep(workspace: Workspace, trained: Trained, data: DatasetVersion, *, base: 
     """Keep a trained network as the next version of its recipe's model and return it; equal weights, equal version."""
     recipe = find(base.recipe)
     metadata = {
-        "version": "1.0.0",
+        **bundle_metadata(recipe),
         "description": f"{recipe.title}, fine-tuned from {base.ref} on {data.ref}.",
         "intended_use": base.metadata.get("intended_use", ""),
         "training_data": _told(data),

@@ -1,9 +1,11 @@
 """The storage SCP: what dcmtk sends lies on the disk as it was sent, and who misbehaves is told so and costs little."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -187,6 +189,19 @@ def test_the_silent_make_room(tmp_path):
             with contextlib.suppress(ConnectionResetError):
                 assert one.recv(100) in (b"", b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x00")
             one.close()
+
+
+def test_without_descriptors_it_waits_and_takes_no_processor(open_door, monkeypatch):
+    def none_left(_):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "accept", none_left)
+        with socket.create_connection(("127.0.0.1", open_door.port)):
+            began = time.process_time()
+            time.sleep(1)
+            assert time.process_time() - began < 0.5
+    assert "Received Echo Response (Success)" in dcmtk("echoscu", open_door.port)
 
 
 def test_one_association_too_many_is_told_to_come_back(tmp_path):

@@ -1,5 +1,6 @@
 """The listening socket: a thread for each peer that speaks, bounded in number; who says nothing makes room."""
 
+import errno
 import selectors
 import socket
 import ssl
@@ -20,6 +21,7 @@ from .stream import Stream
 
 _STACK_BYTES = 512 << 10
 _MOST_OPENING = 256                            # connected, and no association yet
+_OUT_OF_FILES, _PAUSE_S = {errno.EMFILE, errno.ENFILE}, 0.05
 _LOOK_S = 1.0                                  # how often who has said nothing for too long is looked for
 
 
@@ -131,7 +133,9 @@ class Receiver:
                 self._refused(address, STRANGER)
                 return
             sock = self._secured(sock)
-        except OSError:                        # closed, out of descriptors, or the peer is gone already
+        except OSError as error:               # closed, out of descriptors, or the peer is gone already
+            if error.errno in _OUT_OF_FILES:   # the socket stays ready: looking again at once would take a whole core
+                time.sleep(_PAUSE_S)
             return
         with self._lock:
             oldest = next(iter(self._opening)) if len(self._opening) >= _MOST_OPENING else None
