@@ -17,6 +17,13 @@ from .detection import Froc, ScanFindings, case_auc, froc
 from .statistics import Auc, auc
 
 FINDINGS, PROBABILITIES = "findings", "probabilities"
+_MEANINGS = {
+    "froc": ("FROC", "share of the lesions found, by how many findings a scan that are none are put up with; the mean "
+                     "is over the seven numbers shown"),
+    "auc": ("AUC", "chance that a case with the finding scores higher than one without: 1 is perfect, 0.5 is a coin"),
+    "calibration": ("Brier score, calibration error", "squared, and mean, distance of the stated probability from what "
+                                                      "was so: 0 is perfect"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,10 @@ class Scores:
 
     def __bool__(self) -> bool:
         return bool(self.froc or self.auc or self.calibration)
+
+    def meanings(self) -> list[list[str]]:
+        """Return what each figure that is shown means, as rows of a table."""
+        return [list(told) for kind, told in _MEANINGS.items() if getattr(self, kind)]
 
     def in_words(self, name: str) -> dict[str, str]:
         """Return title and figure of whatever one model has, as a sentence quotes them."""

@@ -45,6 +45,9 @@ def test_a_detector_has_its_froc(workspace, tmp_path):
         assert "Scores and probabilities" in text
         assert "false positives per scan" in text
         assert "findings with scores, not with a mask" in " ".join(text.split())
+        for mask_only in ("Bland-Altman", "Worst five cases", "Surface Dice", "The worst cases"):
+            assert mask_only not in text
+        assert "share of the lesions found" in " ".join(text.split())
     assert report.metrics["scores"][bundle.ref]["froc"]["scans"] == 3
     assert pictures(report) == 1, "FROC"
     assert report.metrics["cases"] == 3
@@ -57,7 +60,8 @@ def test_a_classifier_has_its_area_and_its_calibration(workspace, tmp_path):
     page = report.html.read_text()
     assert "Brier score" in page
     assert "AUC (95 % interval)" in page
-    assert "There are no masks to show." in page
+    assert "Worst five cases" not in page
+    assert "0.5 is a coin" in page
     assert set(report.metrics["scores"][bundle.ref]) == {"auc", "calibration"}
     assert pictures(report) == 1, "reliability"
     assert "No criteria were given: this report speaks for no alias." in page

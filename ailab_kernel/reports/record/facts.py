@@ -162,6 +162,8 @@ def _unit(name: str) -> str:
 
 
 def _subgroups(studied: Studied) -> str:
+    if not studied.rows:
+        return ""                              # they are worked out of masks alone
     found = studied.subgroups
     places = list(dict.fromkeys(one.place for one in found.groups))
     gaps = [(gap, place) for place in places if (gap := found.gap(*place)) is not None]
@@ -205,6 +207,21 @@ def _comparison(studied: Studied) -> str:
     return f"{_models(studied)}, paired difference: {'; '.join(told)}." if told else ""
 
 
+def _statistics(studied: Studied) -> str:
+    if not studied.rows:
+        return ("Area under the ROC curve with DeLong's 95 % interval; FROC and calibration over all cases; a gate "
+                "goes by the strictest of several 97.5 % bounds.")  # fmt: skip
+    return (f"Means with 95 % intervals by BCa bootstrap over patients (seed {studied.seed}); a gate goes by the "
+            "97.5 % bound; paired differences by Wilcoxon's signed ranks; groups by rank sums, adjusted by Holm.")
+
+
+def _plots(studied: Studied) -> str:
+    if not studied.rows:
+        return f"{' and '.join(studied.scores)}, drawn." if studied.scores else ""
+    paired = ["paired plot"] if studied.comparisons else []
+    return ", ".join(["Dot plot and Bland-Altman plot", *paired, "subgroups with intervals", "worst five"]) + "."
+
+
 def _beside(studied: Studied) -> str:
     refs = ", ".join(dict.fromkeys(learned for _, learned, *_ in studied.leakage.rows))
     return f"The table of the cases has those of {refs}, too." if refs else ""
@@ -240,8 +257,7 @@ FACTS: Mapping[str, Callable[[Studied], str]] = {
     "outputs": lambda studied: tensors(studied.metadata, "outputs"),
     "patients": lambda studied: str(studied.patients),
     "phantom": lambda studied: "yes" if studied.phantoms == len(studied.tested) else "",
-    "plots": lambda studied: ", ".join(["Dot plot and Bland-Altman plot", *(["paired plot"] if studied.comparisons
-                                        else []), "subgroups with intervals", "worst five"]) + ".",
+    "plots": _plots,
     "preprocessing": _preprocessing,
     "presence": _presence,
     "result": _result,
@@ -250,9 +266,7 @@ FACTS: Mapping[str, Callable[[Studied], str]] = {
     "size": lambda _: _SIZE,
     "sources": _sources,
     "split": _split,
-    "statistics": lambda studied: (
-        f"Means with 95 % intervals by BCa bootstrap over patients (seed {studied.seed}); a gate goes by the 97.5 % "
-        "bound; paired differences by Wilcoxon's signed ranks; groups by rank sums, adjusted by Holm."),
+    "statistics": _statistics,
     "subgroups": _subgroups,
     "training": _said("training_data"),
     "unknown": _unknown,

@@ -56,7 +56,7 @@ FDA_2025 = Checklist(
         Item("P17", "Repeatability", where="end of the page",
              answer=("ailab report replay runs it again and says whether every figure is the same.",),
              site="repeat scans of the same patient"),
-        Item("P18", "Failures and worst cases", where="Worst five cases",
+        Item("P18", "Failures and worst cases", where="Failures",
              answer=("{failures}",
                      "The five worst: {worst}.")),
         Item("P19", "Performance of people with it",
