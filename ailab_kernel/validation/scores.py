@@ -9,12 +9,12 @@ A scored case may hold, beside the figures of its masks, by role of the model:
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .calibration import Calibration, calibration
-from .detection import Froc, ScanFindings, case_auc, froc
-from .statistics import Auc, auc
+from .detection import Froc, ScanFindings, case_auc, case_scores, froc
+from .statistics import FEW, Auc, AucDifference, auc, compare_auc
 
 FINDINGS, PROBABILITIES = "findings", "probabilities"
 _MEANINGS = {
@@ -36,12 +36,16 @@ class Scores:
         By the model's name.
     unread
         Cases of which not even the truth could be read: they are in no figure here, and the table says so.
+    difference
+        Of the areas, the first model's minus the second's, on the same cases; None where there is no second, or fewer
+        than ten cases with the finding or without it.
     """
 
     froc: Mapping[str, Froc] = field(default_factory=dict)
     auc: Mapping[str, Auc] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     unread: int = 0
+    difference: AucDifference | None = None
 
     def __bool__(self) -> bool:
         return bool(self.froc or self.auc or self.calibration)
@@ -62,9 +66,10 @@ class Scores:
         return found
 
     def as_metrics(self) -> dict[str, Any]:
-        """Return plain JSON by model, for a replay to reproduce."""
+        """Return plain JSON by model, for a replay to reproduce; ``difference`` where two were compared."""
         names = dict.fromkeys([*self.froc, *self.auc, *self.calibration])
-        return {name: _plain(self, name) for name in names}
+        told = {key: round(value, 6) for key, value in vars(self.difference).items()} if self.difference else {}
+        return {name: _plain(self, name) for name in names} | ({"difference": told} if told else {})
 
     def _repr_html_(self) -> str:
         parts = [f"<h3>{html.escape(name)}: lesions</h3>{one._repr_html_()}" for name, one in self.froc.items()]
@@ -73,6 +78,13 @@ class Scores:
         if rows:
             head = "".join(f"<th>{cell}</th>" for cell in ("model", "AUC (95 % interval)", "with it", "without it"))
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+        if missing := [name for name in self.froc if name not in self.auc]:
+            parts.append(f'<p class="note">{html.escape(", ".join(missing))}: no area under the ROC curve; it takes '
+                         "scans with and without a lesion, one a patient.</p>")  # fmt: skip
+        if self.difference and len(self.auc) > 1:
+            first, second = list(self.auc)[:2]
+            parts.append(f"<p>AUC of {html.escape(first)} minus that of {html.escape(second)} on the same cases "
+                         f"(DeLong): {_difference(self.difference)}.</p>")  # fmt: skip
         parts += [f"<h3>{html.escape(name)}: calibration</h3>{one._repr_html_()}"
                   for name, one in self.calibration.items()]  # fmt: skip
         if self.unread:
@@ -94,21 +106,51 @@ def scores_of(scored: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> 
         The model's name by role, in the order in which they are to be shown.
     """
     found = Scores({}, {}, {}, sum(not (one.get(FINDINGS) or one.get(PROBABILITIES)) for one in scored))
+    found = replace(found, difference=_compared([_rated(scored, role) for role in names]))
     for role, name in names.items():
         scans = [ScanFindings.of(one[FINDINGS][role]) for one in scored if role in one.get(FINDINGS, {})]
         if any(scan.found for scan in scans):
             found = _with(found, "froc", {name: froc(scans)})
-            if any(not scan.found for scan in scans):
+            if any(not scan.found for scan in scans) and len({scan.patient for scan in scans}) == len(scans):
                 found = _with(found, "auc", {name: case_auc(scans)})
         given = [one[PROBABILITIES][role] for one in scored if role in one.get(PROBABILITIES, {})]
-        truth = [bool(one["truth"]) for one in given]
         if given:
-            values = [float(not one["truth"]) if one["probability"] is None else float(one["probability"])
-                      for one in given]  # fmt: skip
+            values, truth = _stated(given)
             found = _with(found, "calibration", {name: calibration(values, truth)})
             if len(set(truth)) > 1:
                 found = _with(found, "auc", {name: auc(values, truth)})
     return found
+
+
+def _stated(given: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[bool]]:
+    """Probabilities and truths; one that is missing is as wrong as can be."""
+    truth = [bool(one["truth"]) for one in given]
+    return [float(not so) if one["probability"] is None else float(one["probability"])
+            for one, so in zip(given, truth, strict=True)], truth  # fmt: skip
+
+
+def _rated(scored: Sequence[Mapping[str, Any]], role: str) -> tuple[list[int], list[float], list[bool]]:
+    """Cases (by place) that a model gave a score, with scores and truths."""
+    for kind in (PROBABILITIES, FINDINGS):
+        places = [place for place, one in enumerate(scored) if role in one.get(kind, {})]
+        told = [scored[place][kind][role] for place in places]
+        if told:
+            return places, *(_stated(told) if kind == PROBABILITIES else case_scores([*map(ScanFindings.of, told)]))
+    return [], [], []
+
+
+def _compared(rated: Sequence[tuple[list[int], list[float], list[bool]]]) -> AucDifference | None:
+    """Difference of the first two models' areas; None where they have not scored the same cases, or too few."""
+    if len(rated) < 2 or rated[0][0] != rated[1][0]:
+        return None
+    (_, first, truth), (_, second, _) = rated[:2]
+    if min(sum(truth), len(truth) - sum(truth)) < FEW:
+        return None
+    return compare_auc(second, first, truth)
+
+
+def _difference(one: AucDifference) -> str:
+    return f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f}), p = {one.p:.3f}"
 
 
 def _with(found: Scores, kind: str, more: Mapping[str, Any]) -> Scores:

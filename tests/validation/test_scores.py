@@ -1,6 +1,6 @@
 """FROC and reliability, as figures and as values: by hand, with failed scans, and absent where a study has no scores."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -96,6 +96,29 @@ def test_a_failed_case_is_the_surest_mistake_and_an_unread_one_is_counted_aloud(
     unread = scores_of([*scored(probabilities=good), {"key": "x", "failed": "gap"}], NAMES)
     assert unread.unread == 1
     assert "1 cases could not be read" in unread._repr_html_()
+
+
+def test_two_models_on_the_same_cases_are_compared():
+    truth = [n % 3 == 0 for n in range(60)]
+    sure, unsure = [0.5 + 0.4 * so + 0.09 * (n % 5) for n, so in enumerate(truth)], [(n * 7 % 60) / 60 for n in range(60)]
+    told = scored(probabilities=list(zip([v / 2 for v in sure], truth, strict=True)))
+    for one, value, so in zip(told, unsure, truth, strict=True):
+        one["probabilities"]["baseline"] = {"probability": value, "truth": so}
+    found = scores_of(told, NAMES)
+    assert found.difference.value == pytest.approx(found.auc["lumps@2"].value - found.auc["lumps@1"].value)
+    assert found.difference.low > 0
+    assert "AUC of lumps@2 minus that of lumps@1 on the same cases (DeLong): +0." in found._repr_html_()
+    assert found.as_metrics()["difference"]["value"] == pytest.approx(found.difference.value, abs=1e-6)
+    del told[0]["probabilities"]["baseline"]
+    assert scores_of(told, NAMES).difference is None, "not the same cases"
+    assert scores_of(told[:20], NAMES).difference is None, "too few with the finding"
+
+
+def test_two_scans_of_a_patient_have_a_froc_and_no_area():
+    found = scores_of(scored(*SCANS[:3], replace(SCANS[3], patient=SCANS[0].patient)), NAMES)
+    assert found.froc
+    assert not found.auc
+    assert "no area under the ROC curve" in found._repr_html_()
 
 
 def test_one_class_has_no_area():
