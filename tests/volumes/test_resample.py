@@ -114,7 +114,8 @@ def placed(shape, spacing, axes, flips, turn) -> Grid:
     return turned(grid(shape=shape, spacing=spacing, turn=turn), axes, flips)
 
 
-TURNS = st.tuples(*[st.floats(-40, 40)] * 3)
+# Rounded: an entry of 1e-310 in a direction makes ITK's singular value decomposition give up, and its images are then wrong.
+TURNS = st.tuples(*[st.floats(-40, 40).map(lambda degrees: round(degrees, 12))] * 3)
 PLACED = st.builds(placed, SHAPES, SPACINGS, AXES, FLIPS, TURNS)
 
 
