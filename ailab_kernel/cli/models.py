@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ailab_kernel.models import Bundle
 
 app = typer.Typer(help="Keep, show and name models. Example: ailab models list", no_args_is_help=True)
+_README = "docs/README.md"
 Ref = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or NAME@ALIAS.")]
 for command in (sharing.search, sharing.push, sharing.pull, sharing.key, sharing.serve, packs.evidence):
     app.command()(command)
@@ -97,7 +98,11 @@ def _row(bundle: "Bundle", aliases: dict[str, str]) -> dict[str, Any]:
 
 
 def _tell(bundle: "Bundle", body: dict[str, Any], card: str) -> None:
-    line(bundle.file("docs/README.md").decode() if "docs/README.md" in bundle.body["files"] else bundle.ref)
+    from ailab_kernel.models.card import card as readme
+
+    own = bundle.file(_README).decode() if _README in bundle.body["files"] else ""
+    if own and own != readme({"name": bundle.name, **bundle.metadata}):     # ours says nothing that the card does not
+        line(own)
     line(card)
     line(f"{bundle.ref}  sha256 {bundle.digest}")
     for move in body["history"]:

@@ -107,7 +107,7 @@ class Visit:
         """
         made = self.lab("POST", "/api/kernels", body={"name": "python3"})
         if made.status_code != 201:
-            msg = f"the server made no kernel (status {made.status_code}); it may have ended"
+            msg = f"the server made no kernel (status {made.status_code}); start it again"
             raise AilabError(msg)
         return made.json()["id"]
 

@@ -192,14 +192,30 @@ def _figures(scores: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
 
 
+def asked(program: str, about: str | None, *, threads: int, names: Sequence[str] = ()) -> argparse.Namespace:
+    """Return what a command that makes a shipped model is told (``work``, ``out``, of several ``name``); set threads.
+
+    Parameters
+    ----------
+    program, about
+        Module and what it does.
+    threads
+        Sums are split by thread: the bytes depend on it.
+    names
+        Models to choose from.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m ailab_kernel.training.{program}", description=about)
+    if names:
+        parser.add_argument("name", choices=names)
+    parser.add_argument("--work", type=Path, default=Path("build/base"), help="phantoms and run folders")
+    parser.add_argument("--out", type=Path, default=Path(models.__file__).parent / "base", help="where the bundle goes")
+    torch.set_num_threads(threads)
+    return parser.parse_args()
+
+
 def main() -> None:
     """Make one base model and say what it can do."""
-    parser = argparse.ArgumentParser(prog="python -m ailab_kernel.training.base", description=__doc__)
-    parser.add_argument("name", choices=sorted(BASES))
-    parser.add_argument("--work", type=Path, default=Path("build/base"), help="phantoms and run folder")
-    parser.add_argument("--out", type=Path, default=Path(models.__file__).parent / "base", help="where the bundle goes")
-    given = parser.parse_args()
-    torch.set_num_threads(THREADS)
+    given = asked("base", __doc__, threads=THREADS, names=sorted(BASES))
     trained = train_base(BASES[given.name], given.work / given.name)
     out = write(given.name, trained, given.out / given.name)
     say(f"{out.name}: {read_bundle(out).metadata['performance']}, {trained.seconds:.0f} s")

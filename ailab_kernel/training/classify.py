@@ -4,7 +4,6 @@ As with the other base models (`base`), everything that it depends on is here an
 judged on phantoms that were looked at once, after everything was chosen.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,10 +24,10 @@ from ailab_kernel.inference.classify import Classifier
 from ailab_kernel.models import read_bundle, write_bundle
 from ailab_kernel.recipes.classification import Classification, find_classification
 from ailab_kernel.validation.calibration import calibration
-from ailab_kernel.validation.gates import Rated
+from ailab_kernel.validation.rated import Rated
 from ailab_kernel.validation.statistics import auc, proportion
 
-from .base import SEED
+from .base import SEED, asked
 
 NAME = "enlarged-heart"
 THREADS = 1                                    # sums are split by thread: one count makes the same bytes
@@ -207,11 +206,7 @@ def make(work: Path, out: Path) -> Path:
 
 def main() -> None:
     """Make the base model and say what it can do."""
-    parser = argparse.ArgumentParser(prog="python -m ailab_kernel.training.classify", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/base"), help="where radiographs are kept")
-    parser.add_argument("--out", type=Path, default=Path(models.__file__).parent / "base", help="where the bundle goes")
-    given = parser.parse_args()
-    torch.set_num_threads(THREADS)
+    given = asked("classify", __doc__, threads=THREADS)
     out = make(given.work / NAME, given.out / NAME)
     say(f"{out.name}: {read_bundle(out).metadata['performance']}")
 

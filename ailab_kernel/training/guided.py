@@ -5,7 +5,6 @@ first of the base model's proposal, then of the network's own answer. Phantoms o
 base models (`base`), a run that breaks off resumes, and processors of one kind make the same weights again.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -17,7 +16,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ailab_kernel import models
 from ailab_kernel.datasets.phantoms import STYLES, make, random_phantom
 from ailab_kernel.datasets.styles import Style
 from ailab_kernel.ground.progress import say, track
@@ -30,7 +28,7 @@ from ailab_kernel.volumes.resample import to_grid
 from ailab_kernel.work.processes import each
 
 from .augment import look
-from .base import SEED
+from .base import SEED, asked
 from .loaders import Case, case_of
 from .loop import Lesson, Trained, run
 from .plot import line
@@ -278,13 +276,9 @@ def _metadata(recipe: Recipe) -> dict[str, Any]:
 
 def main() -> None:
     """Train the model that follows clicks, and say what it can do."""
-    parser = argparse.ArgumentParser(prog="python -m ailab_kernel.training.guided", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/base") / NAME, help="phantoms and run folder")
-    parser.add_argument("--out", type=Path, default=Path(models.__file__).parent / "base", help="where the bundle goes")
-    given = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    stages = train(given.work)
-    out = write(stages, given.out / NAME, cases=given.work / "cases")
+    given = asked("guided", __doc__, threads=THREADS)
+    stages = train(given.work / NAME)
+    out = write(stages, given.out / NAME, cases=given.work / NAME / "cases")
     say(f"{out.name}: {read_bundle(out).metadata['performance']}, {sum(one.seconds for one in stages):.0f} s")
 
 

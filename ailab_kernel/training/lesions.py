@@ -4,7 +4,6 @@ As with the other base models (`base`), everything that it depends on is here, a
 image of a patient is used. It is judged on phantoms that were looked at once, after everything was chosen.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ailab_kernel import models
 from ailab_kernel.datasets.nodules import SCREENING, nodule_exam
 from ailab_kernel.datasets.phantoms import make, random_phantom
 from ailab_kernel.ground.progress import say, track
@@ -33,7 +30,7 @@ from ailab_kernel.validation.scoring import RULE, scan_findings
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
-from .base import SEED
+from .base import SEED, asked
 from .loaders import Case, Sample, case_of, to_case
 from .loop import Trained, run
 from .plot import line
@@ -141,11 +138,7 @@ def write(trained: Trained, out: Path) -> Path:
 
 def main() -> None:
     """Make the base model and say what it can do."""
-    parser = argparse.ArgumentParser(prog="python -m ailab_kernel.training.lesions", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/base"), help="phantoms and run folder")
-    parser.add_argument("--out", type=Path, default=Path(models.__file__).parent / "base", help="where the bundle goes")
-    given = parser.parse_args()
-    torch.set_num_threads(THREADS)
+    given = asked("lesions", __doc__, threads=THREADS)
     trained = train(given.work / NAME)
     out = write(trained, given.out / NAME)
     say(f"{out.name}: {read_bundle(out).metadata['performance']}, {trained.seconds:.0f} s")

@@ -1,7 +1,7 @@
 """One case of a validation: predicted by each model, scored against the truth, kept."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ailab_kernel.datasets.dataset import Case, Datasets, DatasetVersion, load_mask
@@ -42,24 +42,48 @@ def score_case(
         by role, ``diagonal_mm`` of the image. A model that fails on the case gets the worst values and its reason;
         it is never dropped.
     """
+    vol, truth = loaded(workspace, case, dataset)
+
+    def _mask(digest: str) -> Mask:
+        return renumbered(predictor(workspace, digest).predict(vol), truth.labels)
+
+    told, found = tried(case, models, _mask, failed=lambda _: None)
+    ml = truth.volumes_ml()
+    scores = {role: score(mask, truth, tolerance_mm=tolerance_mm) if mask else
+              {label.name: worst(truth.grid, ml[label.name], tube=is_tube(label)) for label in truth.labels}
+              for role, mask in found.items()}  # fmt: skip
+    masks = {role: workspace.catalog.put(pack_mask(mask)) for role, mask in found.items() if mask}
+    return {**told, "scores": scores, "masks": masks, "diagonal_mm": diagonal_mm(truth.grid)}
+
+
+def loaded(workspace: "Workspace", case: Case, dataset: str) -> tuple[Volume, Mask]:
+    """Return image and reference of a case of the dataset ``name@version``."""
     datasets = Datasets(workspace.catalog)
-    vol, truth = datasets.load(case, datasets.get(dataset).labels)
-    told: dict[str, Any] = {"case": case.id, "scores": {}, "masks": {}, "seconds": {}, "failures": {},
-                            "diagonal_mm": diagonal_mm(truth.grid)}  # fmt: skip
+    return datasets.load(case, datasets.get(dataset).labels)
+
+
+def tried(
+    case: Case, models: Mapping[str, str], of: Callable[[str], Any], *, failed: Callable[[str], Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ``case``, ``seconds`` and ``failures`` by role, and what each role's model gave.
+
+    Parameters
+    ----------
+    case, models
+        As of `score_case`.
+    of, failed
+        Digest to what that model gives, and to what counts instead where it fails.
+    """
+    told: dict[str, Any] = {"case": case.id, "seconds": {}, "failures": {}}
+    found: dict[str, Any] = {}
     for role, digest in models.items():
         started = time.perf_counter()
         try:
-            mask = renumbered(predictor(workspace, digest).predict(vol), truth.labels)
+            found[role] = of(digest)
         except AilabError as error:
-            told["failures"][role] = str(error)
-            ml = truth.volumes_ml()
-            told["scores"][role] = {label.name: worst(truth.grid, ml[label.name], tube=is_tube(label))
-                                    for label in truth.labels}  # fmt: skip
-        else:
-            told["scores"][role] = score(mask, truth, tolerance_mm=tolerance_mm)
-            told["masks"][role] = workspace.catalog.put(pack_mask(mask))
+            told["failures"][role], found[role] = str(error), failed(digest)
         told["seconds"][role] = round(time.perf_counter() - started, 4)
-    return told
+    return told, found
 
 
 def case_picture(

@@ -3,20 +3,19 @@
 A scored case may hold, beside the figures of its masks, by role of the model:
 
 - ``findings``: a scan's lesions, `detection.ScanFindings` made plain (``dataclasses.asdict``);
-- ``probabilities``: ``{"probability": 0.8, "truth": true}`` of the finding; a probability of null is a case that
-  failed, which counts as the worst.
+- ``probabilities``: `rated.Rated` made plain; a probability of null is a case that failed, which counts as the worst.
 """
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .calibration import Calibration, calibration
-from .detection import Froc, ScanFindings, case_auc, case_scores, froc
+from .detection import Froc, froc
+from .rated import FINDINGS, PROBABILITIES, Whole, whole_of
 from .statistics import FEW, Auc, AucDifference, auc, compare_auc
 
-FINDINGS, PROBABILITIES = "findings", "probabilities"
 _MEANINGS = {
     "froc": ("FROC", "share of the lesions found, by how many findings a scan that are none are put up with; the mean "
                      "is over the seven numbers shown"),
@@ -78,9 +77,9 @@ class Scores:
         if rows:
             head = "".join(f"<th>{cell}</th>" for cell in ("model", "AUC (95 % interval)", "with it", "without it"))
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
-        if missing := [name for name in self.froc if name not in self.auc]:
+        if missing := [name for name in {**self.froc, **self.calibration} if name not in self.auc]:
             parts.append(f'<p class="note">{html.escape(", ".join(missing))}: no area under the ROC curve; it takes '
-                         "scans with and without a lesion, one a patient.</p>")  # fmt: skip
+                         "cases with and without the finding, one a patient.</p>")  # fmt: skip
         if self.difference and len(self.auc) > 1:
             first, second = list(self.auc)[:2]
             parts.append(f"<p>AUC of {html.escape(first)} minus that of {html.escape(second)} on the same cases "
@@ -105,45 +104,27 @@ def scores_of(scored: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> 
     names
         The model's name by role, in the order in which they are to be shown.
     """
-    found = Scores({}, {}, {}, sum(not (one.get(FINDINGS) or one.get(PROBABILITIES)) for one in scored))
-    found = replace(found, difference=_compared([_rated(scored, role) for role in names]))
+    wholes = {role: whole_of(scored, role) for role in names}
+    unread = sum(not (one.get(FINDINGS) or one.get(PROBABILITIES)) for one in scored)
+    found = Scores({}, {}, {}, unread, _compared(list(wholes.values())))
     for role, name in names.items():
-        scans = [ScanFindings.of(one[FINDINGS][role]) for one in scored if role in one.get(FINDINGS, {})]
-        if any(scan.found for scan in scans):
-            found = _with(found, "froc", {name: froc(scans)})
-            if any(not scan.found for scan in scans) and len({scan.patient for scan in scans}) == len(scans):
-                found = _with(found, "auc", {name: case_auc(scans)})
-        given = [one[PROBABILITIES][role] for one in scored if role in one.get(PROBABILITIES, {})]
-        if given:
-            values, truth = _stated(given)
-            found = _with(found, "calibration", {name: calibration(values, truth)})
-            if len(set(truth)) > 1:
-                found = _with(found, "auc", {name: auc(values, truth)})
+        whole = wholes[role]
+        if any(scan.found for scan in whole.scans):
+            found = _with(found, "froc", {name: froc(whole.scans)})
+        scores, truth = whole.sides()
+        if len(set(truth)) > 1 and not whole.repeated:
+            found = _with(found, "auc", {name: auc(scores, truth)})
+        if whole.rated:
+            stated = calibration([one.value for one in whole.rated], [one.truth for one in whole.rated])
+            found = _with(found, "calibration", {name: stated})
     return found
 
 
-def _stated(given: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[bool]]:
-    """Probabilities and truths; one that is missing is as wrong as can be."""
-    truth = [bool(one["truth"]) for one in given]
-    return [float(not so) if one["probability"] is None else float(one["probability"])
-            for one, so in zip(given, truth, strict=True)], truth  # fmt: skip
-
-
-def _rated(scored: Sequence[Mapping[str, Any]], role: str) -> tuple[list[int], list[float], list[bool]]:
-    """Cases (by place) that a model gave a score, with scores and truths."""
-    for kind in (PROBABILITIES, FINDINGS):
-        places = [place for place, one in enumerate(scored) if role in one.get(kind, {})]
-        told = [scored[place][kind][role] for place in places]
-        if told:
-            return places, *(_stated(told) if kind == PROBABILITIES else case_scores([*map(ScanFindings.of, told)]))
-    return [], [], []
-
-
-def _compared(rated: Sequence[tuple[list[int], list[float], list[bool]]]) -> AucDifference | None:
+def _compared(wholes: Sequence[Whole]) -> AucDifference | None:
     """Difference of the first two models' areas; None where they have not scored the same cases, or too few."""
-    if len(rated) < 2 or rated[0][0] != rated[1][0]:
+    if len(wholes) < 2 or wholes[0].cases != wholes[1].cases or wholes[0].repeated:
         return None
-    (_, first, truth), (_, second, _) = rated[:2]
+    (first, truth), (second, _) = (one.sides() for one in wholes[:2])
     if min(sum(truth), len(truth) - sum(truth)) < FEW:
         return None
     return compare_auc(second, first, truth)

@@ -1,18 +1,16 @@
 """One case of a detector or a classifier: predicted, held against the reference, told as plain JSON.
 
-What `scores.scores_of` shows and `gates.whole_of` judges: ``findings`` and ``probabilities`` by role of the model. A
+What `scores.scores_of` shows and `gates` judge: ``findings`` and ``probabilities`` by role of the model. A
 model that fails on a case has missed all of its lesions, or is wrong about it; the case is never dropped.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ailab_kernel.datasets.dataset import Case, Datasets
-from ailab_kernel.ground.errors import AilabError
+from ailab_kernel.datasets.dataset import Case
 from ailab_kernel.inference.classify import Classifier
 from ailab_kernel.inference.detect import detect
 from ailab_kernel.inference.predict import Predictor
@@ -24,6 +22,7 @@ from ailab_kernel.recipes.recipe import truth_values
 from ailab_kernel.volumes.masks import Mask
 from ailab_kernel.volumes.volume import Volume
 
+from .cases import loaded, tried
 from .detection import Lesions, MatchRule, ScanFindings, connected_lesions, failed_scan, given_lesions, match_scan
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def score_findings(
     dict
         JSON values: ``case``; by role ``findings`` (`detection.ScanFindings` made plain), ``seconds``, ``failures``.
     """
-    vol, truth = _load(workspace, case, dataset)
+    vol, truth = loaded(workspace, case, dataset)
 
     def _of(digest: str) -> ScanFindings:
         return scan_findings(predictor(workspace, digest), vol, truth, rule=rule)
@@ -65,7 +64,7 @@ def score_findings(
     def _missed(digest: str) -> ScanFindings:
         return failed_scan(true_lesions(find(Models(workspace.catalog).find(digest).recipe), truth))
 
-    told, found = _tried(case, models, _of, _missed)
+    told, found = tried(case, models, _of, failed=_missed)
     who = {"case": case.id, "patient": case.patient}
     return {**told, "findings": {role: asdict(replace(one, **who)) for role, one in found.items()}}
 
@@ -81,10 +80,10 @@ def score_probability(
         JSON values: ``case``; by role ``probabilities`` (``probability``, null where the model failed, ``truth``,
         ``case`` and ``patient``), ``seconds``, ``failures``.
     """
-    vol, truth = _load(workspace, case, dataset)
+    vol, truth = loaded(workspace, case, dataset)
     bundles = {digest: Models(workspace.catalog).find(digest) for digest in models.values()}
-    told, found = _tried(case, models, lambda digest: Classifier(bundles[digest]).classify(vol).probability,
-                         lambda _: None)  # fmt: skip
+    told, found = tried(case, models, lambda digest: Classifier(bundles[digest]).classify(vol).probability,
+                        failed=lambda _: None)  # fmt: skip
     who = {"case": case.id, "patient": case.patient}
     return {**told, "probabilities": {
         role: {"probability": one, "truth": find_classification(bundles[models[role]].recipe).truth(truth), **who}
@@ -109,24 +108,3 @@ def true_lesions(recipe: Recipe, truth: Mask) -> Lesions:
     called = next(iter(recipe.candidates), recipe.labels[0].name)
     voxels = np.isin(truth.array, truth_values(recipe, truth)[called])
     return connected_lesions(voxels, truth.grid.spacing_mm)
-
-
-def _load(workspace: "Workspace", case: Case, dataset: str) -> tuple[Volume, Mask]:
-    datasets = Datasets(workspace.catalog)
-    return datasets.load(case, datasets.get(dataset).labels)
-
-
-def _tried(
-    case: Case, models: Mapping[str, str], of: Callable[[str], Any], failed: Callable[[str], Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What each role's model gives, or what its failure counts as, beside seconds and reasons."""
-    told: dict[str, Any] = {"case": case.id, "seconds": {}, "failures": {}}
-    found: dict[str, Any] = {}
-    for role, digest in models.items():
-        started = time.perf_counter()
-        try:
-            found[role] = of(digest)
-        except AilabError as error:
-            told["failures"][role], found[role] = str(error), failed(digest)
-        told["seconds"][role] = round(time.perf_counter() - started, 4)
-    return told, found

@@ -148,11 +148,11 @@ def bodies(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def mutant(data: bytes, dice: random.Random) -> bytes:
-    """Some bytes changed, left out, doubled or cut off, lengths that lie; most of it where the header is."""
+def mutant(data: bytes, dice: random.Random, heads: tuple[int, ...] = (60, 400)) -> bytes:
+    """Some bytes changed, left out, doubled or cut off, lengths that lie; most of it within ``heads``, where the header is."""
     made = bytearray(data)
     for _ in range(dice.choice((1, 1, 2, 8))):
-        at = dice.randrange(min(len(made), dice.choice((60, 400, len(made)))) or 1)
+        at = dice.randrange(min(len(made), dice.choice((*heads, len(made)))) or 1)
         change = dice.choice(("flip", "flip", "cut", "drop", "double", "long"))
         if change == "cut":
             del made[at:]

@@ -24,6 +24,7 @@ from ailab_kernel.adapter.receive import Inbox
 from ailab_kernel.adapter.web import multipart as parser
 from ailab_kernel.adapter.web.stow import Intake, answer
 from ailab_kernel.ground.errors import ProtocolBroken
+from tests.adapter.besieging import mutant
 from tests.adapter.receiving import CT, ROOT, dcmtk, files, image
 from tests.adapter.test_receive import dataset
 from tests.adapter.webbing import TOKENS, House, curl, house, multipart, plan_of, reasons
@@ -434,7 +435,7 @@ def test_mutants_of_an_instance_are_kept_or_set_aside_and_break_nothing(tmp_path
         intake = Intake(inbox, "mutant@127.0.0.1")
         for _ in range(mutants):
             start = time.perf_counter()
-            _taken(intake, _mutant(whole, dice), dice)
+            _taken(intake, mutant(whole, dice, (400, 1200)), dice)
             slowest = max(slowest, time.perf_counter() - start)
         _taken(intake, whole, dice)
         assert len(intake.outcomes) == mutants + 1
@@ -447,23 +448,6 @@ def test_mutants_of_an_instance_are_kept_or_set_aside_and_break_nothing(tmp_path
     assert slowest < 5
     assert "Planted" not in caplog.text
     ledger.close()
-
-
-def _mutant(whole: bytes, dice: random.Random) -> bytes:
-    """Some bytes changed, left out, doubled or cut off; most of it where the header is."""
-    made = bytearray(whole)
-    for _ in range(dice.choice((1, 1, 2, 8))):
-        at = dice.randrange(dice.choice((400, 1200, len(made))) if len(made) > 1200 else max(len(made), 1))
-        change = dice.choice(("flip", "cut", "drop", "double", "long"))
-        if change == "cut":
-            del made[at:]
-        elif change == "drop":
-            del made[at:at + dice.randrange(1, 20)]
-        elif change == "double":
-            made[at:at] = made[at:at + dice.randrange(1, 200)]
-        else:
-            made[at:at + 1] = bytes([dice.randrange(256)]) if change == "flip" else b"\xff\xff\xff\xff"
-    return bytes(made)
 
 
 def _taken(intake: Intake, data: bytes, dice: random.Random) -> None:

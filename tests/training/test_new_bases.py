@@ -11,7 +11,7 @@ from ailab_kernel.recipes import find
 from ailab_kernel.recipes.classification import find_classification
 from ailab_kernel.training import classify, lesions
 from ailab_kernel.validation.calibration import calibration
-from ailab_kernel.validation.gates import Rated
+from ailab_kernel.validation.rated import Rated
 from tests.validation.test_whole import scans
 
 RECIPE = find_classification("enlarged-heart")

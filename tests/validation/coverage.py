@@ -12,9 +12,11 @@ from statistics import NormalDist
 import numpy as np
 
 from ailab_kernel.models.acceptance import parse
+from ailab_kernel.reports.record.beside import compared
 from ailab_kernel.validation.calibration import calibration
 from ailab_kernel.validation.detection import ScanFindings, froc
-from ailab_kernel.validation.gates import Rated, Study, Whole, judge
+from ailab_kernel.validation.gates import Study, judge
+from ailab_kernel.validation.rated import Rated, Whole
 from ailab_kernel.validation.statistics import (
     MINIMUM,
     auc,
@@ -29,7 +31,7 @@ from ailab_kernel.validation.subgroups import Groups
 
 FULL, SEED = 2000, 20261130
 # Of an ordinary test run, by family: as many as cost a few seconds.
-SAMPLE = {"shares": 500, "means": 60, "areas": 500, "tests": 500, "gates": 60, "wholes": 40}
+SAMPLE = {"shares": 500, "means": 60, "areas": 500, "tests": 500, "gates": 60, "wholes": 40, "apart": 60}
 # Figures as segmentations have them: Dice with a tail to the left, distances with one to the right.
 POPULATIONS: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]] = {
     "normal": (lambda random, n: random.normal(0.8, 0.1, n), 0.8),
@@ -233,7 +235,21 @@ def wholes(draws: int) -> Iterator[Found]:
                 yield Found(f"gate on {metric}, false passes", f"{name}, {limit:.3f}", str(n), passed / draws, *allowed)
 
 
-FAMILIES = {family.__name__: family for family in (shares, means, areas, tests, gates, wholes)}
+def apart(draws: int) -> Iterator[Found]:
+    """Two datasets of different patients, of unequal spread: the difference of the means (`record.compare_reports`)."""
+    def rows(values: np.ndarray, whose: str) -> list[CaseScores]:
+        return [CaseScores(f"{whose}{i}", f"{whose}{i}", "wall", {"dice": float(value)}) for i, value in enumerate(values)]
+
+    for name, first, second, truth in (("normal", (0.8, 0.1), (0.8, 0.05), 0.0), ("beta(8, 2) and beta(20, 3)", (8, 2), (20, 3), 20 / 23 - 0.8)):
+        random, covered, n = np.random.default_rng(SEED), 0, MINIMUM["mean"]
+        draw = random.normal if name == "normal" else random.beta
+        for number in range(draws):
+            _, (one,) = compared([{"wall": rows(draw(*part, n), whose)} for part, whose in ((first, "a"), (second, "b"))], "dice", number)
+            covered += one.low <= truth <= one.high
+        yield Found("two datasets, BCa", name, f"{n} and {n}", covered / draws, *approximate(draws))
+
+
+FAMILIES = {family.__name__: family for family in (shares, means, areas, tests, gates, wholes, apart)}
 
 if __name__ == "__main__":
     sys.stdout.write("| what | simulated | n | found | allowed |\n|---|---|---|---|---|\n")

@@ -24,7 +24,8 @@ def drawn(monkeypatch):
 
 def scored(*scans: ScanFindings, role="model", probabilities=()):
     told = [{"findings": {role: asdict(one)}} for one in scans]
-    return told + [{"probabilities": {role: {"probability": value, "truth": truth}}} for value, truth in probabilities]
+    return told + [{"probabilities": {role: {"case": f"c{n}", "patient": f"p{n}", "probability": value, "truth": truth}}}
+                   for n, (value, truth) in enumerate(probabilities)]  # fmt: skip
 
 
 SCANS = (scan([0.9, None], [0.7], name="a"), scan([0.5], name="b"), scan([], [0.3], name="c"), scan(name="d"))
@@ -103,7 +104,7 @@ def test_two_models_on_the_same_cases_are_compared():
     sure, unsure = [0.5 + 0.4 * so + 0.09 * (n % 5) for n, so in enumerate(truth)], [(n * 7 % 60) / 60 for n in range(60)]
     told = scored(probabilities=list(zip([v / 2 for v in sure], truth, strict=True)))
     for one, value, so in zip(told, unsure, truth, strict=True):
-        one["probabilities"]["baseline"] = {"probability": value, "truth": so}
+        one["probabilities"]["baseline"] = {**one["probabilities"]["model"], "probability": value, "truth": so}
     found = scores_of(told, NAMES)
     assert found.difference.value == pytest.approx(found.auc["lumps@2"].value - found.auc["lumps@1"].value)
     assert found.difference.low > 0

@@ -14,7 +14,8 @@ from ailab_kernel.ground.errors import WrongUse
 from ailab_kernel.models import Models, read_bundle, write_bundle
 from ailab_kernel.recipes import find
 from ailab_kernel.validation.detection import MatchRule
-from ailab_kernel.validation.gates import Study, judge, whole_of
+from ailab_kernel.validation.gates import Study, judge
+from ailab_kernel.validation.rated import whole_of
 from ailab_kernel.validation.scores import scores_of
 from ailab_kernel.validation.scoring import score_findings, score_probability, true_lesions
 from ailab_kernel.validation.subgroups import Groups

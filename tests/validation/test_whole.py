@@ -9,7 +9,8 @@ import pytest
 from ailab_kernel.ground.errors import ModelError, WrongUse
 from ailab_kernel.models.acceptance import check_met, in_force, parse
 from ailab_kernel.validation.detection import froc, sensitivity_bound
-from ailab_kernel.validation.gates import Rated, Study, Whole, check_askable, judge, margins, whole_of
+from ailab_kernel.validation.gates import Study, check_askable, judge, margins
+from ailab_kernel.validation.rated import Rated, Whole, whole_of
 from ailab_kernel.validation.statistics import MINIMUM, auc, auc_bound, ece_bound, mean_bound
 from ailab_kernel.validation.subgroups import Groups
 

@@ -135,13 +135,14 @@ def compare_reports(catalog: Catalog, one: Report, other: Report, *, metric: str
     if not labels:
         msg = f"reports {one.id} and {other.id} share no label; choose two of one task"
         raise ReportError(msg)
-    how, rows = _compared([{label: side[label] for label in labels} for side in sides], metric, seed)
+    how, rows = compared([{label: side[label] for label in labels} for side in sides], metric, seed)
     phantoms = any(report.manifest["notes"].get("phantom") for report in (one, other))
     return Beside((names[0], names[1]), metric, how, rows, bool(phantoms))
 
 
-def _compared(sides: Sequence[Mapping[str, Sequence[CaseScores]]], metric: str, seed: int) -> tuple[
+def compared(sides: Sequence[Mapping[str, Sequence[CaseScores]]], metric: str, seed: int) -> tuple[
         str, tuple[Difference, ...]]:
+    """Return in words how the figures of two sides, by label, are compared, and the difference of each label."""
     first, second = ({row.case for rows in side.values() for row in rows} for side in sides)
     if first == second:
         return "paired on the same cases.", tuple(_paired(label, sides, metric, seed) for label in sides[0])

@@ -8,17 +8,15 @@ if TYPE_CHECKING:
     from .basis import leakage_of, reference_of, use_of
     from .judging import Gate, Study, Verdict, alone, check_askable, criteria_text, headline, judge
     from .pictures import forest, margins
-    from .whole import Rated, Whole, whole_of
 
 _DOORS = {
-    "Asked": "asking", "Gate": "judging", "Rated": "whole", "Study": "judging", "Verdict": "judging", "Whole": "whole",
-    "alone": "judging", "ask": "asking", "whole_of": "whole",
+    "Asked": "asking", "Gate": "judging", "Study": "judging", "Verdict": "judging", "alone": "judging", "ask": "asking",
     "check_askable": "judging", "criteria_text": "judging", "forest": "pictures", "headline": "judging",
     "judge": "judging", "leakage_of": "basis", "margins": "pictures", "reference_of": "basis", "use_of": "basis",
 }  # fmt: skip
 __all__ = [
-    "Asked", "Gate", "Rated", "Study", "Verdict", "Whole", "alone", "ask", "check_askable", "criteria_text", "forest",
-    "headline", "judge", "leakage_of", "margins", "reference_of", "use_of", "whole_of",
+    "Asked", "Gate", "Study", "Verdict", "alone", "ask", "check_askable", "criteria_text", "forest", "headline",
+    "judge", "leakage_of", "margins", "reference_of", "use_of",
 ]  # fmt: skip
 
 

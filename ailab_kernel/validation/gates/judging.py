@@ -13,6 +13,7 @@ import numpy as np
 from ailab_kernel.ground.errors import WrongUse
 from ailab_kernel.models.acceptance import Criteria, Criterion
 from ailab_kernel.validation.metrics import METRICS
+from ailab_kernel.validation.rated import Whole
 from ailab_kernel.validation.statistics import (
     FEW,
     mean_bound,
@@ -26,7 +27,7 @@ from ailab_kernel.validation.study import CaseScores, goodness, number
 from ailab_kernel.validation.subgroups import ATTRIBUTES, Groups
 
 from .verdict import FAIL, PASS, REFUSED, Verdict, verdict_of
-from .whole import MEASURES, Whole, judge_whole, whole_faults
+from .whole import MEASURES, judge_whole, whole_faults
 
 _SHOWN = {PASS: f'<span class="state done">{PASS}</span>', FAIL: f'<span class="state failed">{FAIL}</span>',
           REFUSED: f"<b>{REFUSED}</b>"}  # fmt: skip
@@ -76,7 +77,7 @@ class Study:
     groups
         Of the cases; see `subgroups.groups_of`.
     whole
-        Findings and probabilities, for what is measured over all cases at once; see `whole_of`.
+        Findings and probabilities, for what is measured over all cases at once; see `rated.whole_of`.
     """
 
     rows: Sequence[CaseScores]

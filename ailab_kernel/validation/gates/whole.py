@@ -1,72 +1,15 @@
 """Criteria on what is measured over all cases at once: area under the ROC curve, FROC, Brier score, ECE."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from ailab_kernel.models.acceptance import Criterion
-from ailab_kernel.validation.detection import ScanFindings, case_scores, sensitivity_bound
+from ailab_kernel.validation.detection import sensitivity_bound
+from ailab_kernel.validation.rated import Whole
 from ailab_kernel.validation.statistics import MINIMUM, Bound, auc_bound, ece_bound, mean_bound
 
 from .verdict import Verdict, verdict_of
-
-FINDINGS, PROBABILITIES = "findings", "probabilities"
-
-
-@dataclass(frozen=True)
-class Rated:
-    """One case of a classifier.
-
-    Attributes
-    ----------
-    case, patient
-        Pseudonyms.
-    probability
-        Of the finding; None where the model failed, which counts as the surest mistake.
-    truth
-        Whether it is there.
-    """
-
-    case: str
-    patient: str
-    probability: float | None
-    truth: bool
-
-    @property
-    def value(self) -> float:
-        """The probability, or that of the surest mistake."""
-        return float(not self.truth) if self.probability is None else self.probability
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What is measured over all cases at once.
-
-    Attributes
-    ----------
-    scans
-        Of a detector.
-    rated
-        Of a classifier.
-    unread
-        Cases of which not even the truth could be read.
-    """
-
-    scans: tuple[ScanFindings, ...] = ()
-    rated: tuple[Rated, ...] = ()
-    unread: tuple[str, ...] = ()
-
-    @property
-    def failed(self) -> set[str]:
-        """Cases that failed or could not be read."""
-        return {*self.unread, *(one.case for one in self.scans if one.failed),
-                *(one.case for one in self.rated if one.probability is None)}  # fmt: skip
-
-    @property
-    def patients(self) -> set[str]:
-        """Whose cases these are."""
-        return {one.patient for one in self.scans} | {one.patient for one in self.rated}
 
 
 @dataclass(frozen=True)
@@ -86,22 +29,6 @@ class Measure:
     title: str
     higher_is_better: bool
     bound: Callable[[Criterion, Whole, int], Bound]
-
-
-def whole_of(scored: Sequence[Mapping[str, Any]], role: str) -> Whole:
-    """Return what scored cases hold of one model over all cases at once; nothing where they hold masks alone.
-
-    Parameters
-    ----------
-    scored
-        What `scoring.score_findings` or `scoring.score_probability` gave, or ``{"key": case, "failed": reason}``.
-    role
-        ``model`` or ``baseline``.
-    """
-    scans = tuple(ScanFindings.of(one[FINDINGS][role]) for one in scored if role in one.get(FINDINGS, {}))
-    rated = tuple(Rated(**one[PROBABILITIES][role]) for one in scored if role in one.get(PROBABILITIES, {}))
-    unread = tuple(str(one.get("key")) for one in scored if "failed" in one) if scans or rated else ()
-    return Whole(scans, rated, unread)
 
 
 def whole_faults(asked: Criterion) -> dict[str, bool]:
@@ -133,27 +60,19 @@ def _none(what: str) -> Bound:
 
 
 def _area(_asked: Criterion, found: Whole, _seed: int) -> Bound:
-    """A detector's scan is as sure as its surest finding."""
-    if not found.scans and not found.rated:
+    if not found.cases:
         return _none("findings or probabilities")
     if again := _again(found):
         return Bound(float("nan"), None, 0, again)
-    scores, truth = case_scores(found.scans) if found.scans else _sides(found.rated)
+    scores, truth = found.sides()
     if len(set(truth)) < 2:
         return Bound(float("nan"), None, 0, "all cases or none have the finding: an area needs both")
     return auc_bound(scores, truth)
 
 
-def _sides(rated: Sequence[Rated]) -> tuple[list[float], list[bool]]:
-    """Probabilities and truths; a case that failed lies beyond all others on the wrong side."""
-    return [one.value if one.probability is not None else (-1.0 if one.truth else 2.0) for one in rated], [
-        one.truth for one in rated]  # fmt: skip
-
-
 def _again(found: Whole) -> str:
-    cases = len(found.scans) or len(found.rated)
-    more = cases - len(found.patients)
-    return f"{more} of {cases} cases are a second one of a patient; one a patient is needed" if more else ""
+    told = f"{found.repeated} of {len(found.cases)} cases are a second one of a patient; one a patient is needed"
+    return told if found.repeated else ""
 
 
 def _froc(asked: Criterion, found: Whole, seed: int) -> Bound:
