@@ -56,3 +56,16 @@ def test_the_terminal_shows_it(workspace, capsys):
     assert "## Uses and directions" in told
     assert "Not stated: Users, How to use, Patients, Not for." in told
     assert f"- {MONAI[0]}: heart-wall" in told
+
+
+def test_a_card_is_shown_once_and_somebody_else_s_page_with_it(workspace, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AILAB_HOME", str(workspace.home))
+    folder = make_bundle(tmp_path / "b", description="Finds what is tiny.")
+    assert ailab("models", "import", folder, "--name", "ours") == 0
+    (folder / "docs" / "README.md").write_text("Somebody else's page.\n")
+    assert ailab("models", "import", folder, "--name", "theirs") == 0
+    capsys.readouterr()
+    assert ailab("models", "show", "ours") == 0
+    assert capsys.readouterr().out.startswith("# ours@1\n"), "the page that we wrote says nothing more"
+    assert ailab("models", "show", "theirs") == 0
+    assert capsys.readouterr().out.startswith("Somebody else's page.\n\n# theirs@1\n")
